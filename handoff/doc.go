@@ -1,0 +1,3 @@
+// Package handoff replaces a running server by its next version without losing
+// a request.
+package handoff
