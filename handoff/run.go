@@ -50,6 +50,9 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	}
 	running := len(services)
 	fault := u.Ready()
+	if errors.Is(fault, ErrStopping) {
+		fault = nil // it was told to stop before it was ready: so it does
+	}
 	if fault != nil {
 		u.Stop()
 	}
@@ -58,12 +61,18 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 		select {
 		case <-u.draining:
 			draining = true
+		case <-u.done: // somebody has called Close
+			draining = true
 		case <-end:
 			end = nil
 			u.Stop()
 		case err := <-ends:
 			running--
-			if err != nil && fault == nil && !u.isDraining() {
+			if u.isDraining() {
+				fault = errors.Join(fault, drainFault(err))
+				continue
+			}
+			if err != nil && fault == nil {
 				fault = fmt.Errorf("handoff: a service has failed: %w", err)
 			}
 			if fault != nil || running == 0 {
@@ -74,13 +83,20 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	return errors.Join(fault, u.drainServices(services, ends, running))
 }
 
+// isDraining tells whether the drain has begun, or is about to: a service whose
+// socket is closed for the drain may end before u.draining is closed.
 func (u *Upgrader) isDraining() bool {
-	select {
-	case <-u.draining:
-		return true
-	default:
-		return false
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ended != nil
+}
+
+// drainFault returns the error for a service that has ended while draining.
+func drainFault(err error) error {
+	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return nil
 	}
+	return fmt.Errorf("handoff: a service has failed: %w", err)
 }
 
 // drainServices drains the services and waits until those that still run have
@@ -103,16 +119,37 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 	for ; running > 0; running-- {
 		select {
 		case err := <-ends:
-			if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
-				fault = errors.Join(fault, fmt.Errorf("handoff: a service has failed: %w", err))
-			}
+			fault = errors.Join(fault, drainFault(err))
 		case <-ctx.Done():
 			u.log.Warn("a service did not end", "cause", context.Cause(ctx))
 			running = 1
 		}
 	}
-	drains.Wait()
+	u.waitForDrains(ctx, &drains)
 	return fault
+}
+
+// cutTimeout is what a Drain gets to cut off what is left.
+const cutTimeout = time.Second
+
+// waitForDrains returns when all have ended, or when one goes on after the end of
+// its context: the process is to end all the same.
+func (u *Upgrader) waitForDrains(ctx context.Context, drains *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		drains.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+	case <-time.After(cutTimeout):
+		u.log.Warn("a service's Drain did not end", "cause", context.Cause(ctx))
+	}
 }
 
 // Causes of the end of a drain's context.
@@ -129,6 +166,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	patience, impatient := context.WithCancel(context.Background())
 	ctx := context.WithValue(context.Background(), patienceKey{}, patience)
 	ctx, giveUp := context.WithCancelCause(ctx)
+	end := time.Now().Add(u.opts.DrainTimeout)
 	go func() {
 		timeout := time.NewTimer(u.opts.DrainTimeout)
 		defer timeout.Stop()
@@ -146,7 +184,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 			case <-hurry:
 				hurry = nil
 				impatient()
-				timeout.Reset(min(hurryTimeout, u.opts.DrainTimeout))
+				timeout.Reset(min(hurryTimeout, time.Until(end)))
 			case <-timeout.C:
 				giveUp(errDrainTimeout)
 			case <-u.cut:
