@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAPIDFileIsReadableWhateverTheUmask(t *testing.T) {
@@ -122,7 +124,7 @@ func TestAPIDFileThatCanNotBeWrittenIsNamed(t *testing.T) {
 func TestAFIFOInAPIDFilesPlaceBlocksNobody(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pid")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
+	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := removePIDFile(path, 7); err != nil {
