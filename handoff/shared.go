@@ -19,6 +19,7 @@ type shared struct {
 	origin origin
 	gate   *gate        // nil for what is only kept
 	end    func() error // ends its use by this generation; nil for what is only kept
+	alone  bool         // this process has bound it, and passed it to no other
 }
 
 // Keep hands file on to every successor too, under its name: an inherited file, a
@@ -64,7 +65,7 @@ func (u *Upgrader) forget(s *shared) {
 	if i >= 0 {
 		u.shared = slices.Delete(u.shared, i, i+1)
 	}
-	last := i >= 0 && u.main
+	last := i >= 0 && (u.main || s.alone)
 	u.mu.Unlock()
 	if last {
 		u.unlink(s.origin)
@@ -92,7 +93,7 @@ func (u *Upgrader) endShared(why error, last bool) {
 	u.shared, u.ended = nil, why
 	u.mu.Unlock()
 	for _, s := range ended {
-		if last {
+		if last || s.alone {
 			u.unlink(s.origin)
 		}
 		if s.end == nil {
@@ -118,6 +119,7 @@ func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
 			closeAll(files)
 			return nil, nil, err
 		}
+		s.alone = false
 		files = append(files, d)
 		origins = append(origins, s.origin)
 	}
