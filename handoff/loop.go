@@ -200,6 +200,9 @@ func (u *Upgrader) drain() {
 	u.mu.Unlock()
 	if last {
 		u.tellManager(Stopping)
+	} else if u.family.predecessor != nil {
+		// It must not commit to us, and accepts again.
+		u.tellPredecessor(Stopping)
 	}
 	u.endShared(why, last)
 	close(u.draining)
