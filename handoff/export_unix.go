@@ -1,0 +1,141 @@
+//go:build unix
+
+package handoff
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"github.com/handoff-dev/handoff/handoff/internal/stage"
+	"golang.org/x/sys/unix"
+)
+
+// export is Export with the child's end of a link, which may be nil.
+func export(cmd *exec.Cmd, files []File, link *os.File) error {
+	if cmd.Err != nil {
+		return cmd.Err
+	}
+	if len(cmd.ExtraFiles) > 0 {
+		return errors.New("handoff: export: cmd.ExtraFiles is not empty; pass them as files")
+	}
+	if syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid() {
+		return fmt.Errorf("handoff: export: %w: this process runs with another user's or group's id than its caller's (setuid), where the environment can't be trusted", ErrUnsupported)
+	}
+	if err := checkFiles(files); err != nil {
+		return err
+	}
+	self, err := ownExecutable()
+	if err != nil {
+		return err
+	}
+
+	extra := make([]*os.File, 0, len(files)+2)
+	owned := 0 // extra[:owned] are duplicates of ours
+	defer func() {
+		for _, f := range extra[:owned] {
+			f.Close()
+		}
+	}()
+	for _, f := range files {
+		d, err := duplicate(f)
+		if err != nil {
+			return err
+		}
+		extra = append(extra, d)
+		owned++
+	}
+	env := exportEnv(cmd.Environ(), files)
+	if link != nil {
+		env = append(env, stage.LinkVariable+"="+strconv.Itoa(3+len(extra)))
+		extra = append(extra, link)
+	}
+	reading, writing, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("handoff: export: %w", err)
+	}
+	defer reading.Close()
+	order := stage.Order{Path: cmd.Path, Report: 3 + len(extra), Listen: len(files) > 0}
+	extra = append(extra, writing)
+	env = append(env, order.Encode())
+
+	err = startAs(cmd, self, env, extra)
+	writing.Close()
+	if err != nil {
+		return fmt.Errorf("handoff: export: %w", err)
+	}
+	return stageResult(cmd, reading)
+}
+
+// startAs starts cmd with another executable, environment and files than it
+// names, and leaves it as it was but for what Start sets.
+func startAs(cmd *exec.Cmd, path string, env []string, files []*os.File) error {
+	asPath, asEnv := cmd.Path, cmd.Env
+	cmd.Path, cmd.Env, cmd.ExtraFiles = path, env, files
+	defer func() { cmd.Path, cmd.Env, cmd.ExtraFiles = asPath, asEnv, nil }()
+	return cmd.Start()
+}
+
+// stageResult waits until the stage has become its target, and returns why it
+// could not.
+func stageResult(cmd *exec.Cmd, report io.Reader) error {
+	text, err := io.ReadAll(report)
+	if err == nil && len(text) == 0 {
+		return nil
+	}
+	// The stage is ending by itself; a plain Wait would wait for cmd's
+	// descendants too, of which there are none.
+	werr := cmd.Wait()
+	if err != nil {
+		return fmt.Errorf("handoff: export of %s: %w", cmd.Path, err)
+	}
+	number, err := strconv.Atoi(string(text))
+	if err != nil {
+		return fmt.Errorf("handoff: export of %s: the stage reported %q: %w", cmd.Path, text, errors.Join(err, werr))
+	}
+	return &fs.PathError{Op: "exec", Path: cmd.Path, Err: syscall.Errno(number)}
+}
+
+// duplicate returns a close-on-exec duplicate of f's descriptor. It is not made
+// by File or Fd, which would put the live socket into blocking mode for every
+// holder; os.NewFile keeps the mode that it finds (see its documentation).
+func duplicate(f File) (*os.File, error) {
+	raw, err := f.Conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, err)
+	}
+	var (
+		fd   int
+		derr error
+	)
+	err = raw.Control(func(from uintptr) {
+		fd, derr = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 3)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, err)
+	}
+	if derr != nil {
+		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, os.NewSyscallError("fcntl", derr))
+	}
+	return os.NewFile(uintptr(fd), f.Name), nil
+}
+
+// ownExecutable returns a path to execute this very program again.
+func ownExecutable() (string, error) {
+	if runtime.GOOS == "linux" {
+		// It goes on to work when the file was replaced or removed. It is the
+		// child that resolves it: until its execve it is the same program.
+		return "/proc/self/exe", nil
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("handoff: export: %w", err)
+	}
+	return path, nil
+}
