@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -87,8 +88,7 @@ func lookUpBuild(key any) (*build, error) {
 	b := builds.byKey[key]
 	if b == nil {
 		// A directory each, so that the executable can have a telling name: it is what ps shows.
-		number := string(rune('a'+len(builds.byKey)%26)) + strings.Repeat("x", len(builds.byKey)/26)
-		b = &build{path: filepath.Join(builds.dir, number, executableName(key))}
+		b = &build{path: filepath.Join(builds.dir, strconv.Itoa(len(builds.byKey)), executableName(key))}
 		builds.byKey[key] = b
 	}
 	return b, nil

@@ -13,8 +13,9 @@ import (
 )
 
 // ownerVariable marks every process that a test started, and through the environment
-// their descendants. Its value names the process that was started.
-const ownerVariable = "HANDOFF_TEST_OWNER"
+// their descendants. Its value names the process that was started. It doesn't begin
+// with HANDOFF_, because the library takes such variables out of what it passes on.
+const ownerVariable = "PROCTEST_OWNER"
 
 var owners atomic.Int64
 
@@ -30,10 +31,9 @@ type Process struct {
 	err     error // of Cmd.Wait; read after exited is closed
 }
 
-// Command returns a command whose environment is the test's own, without what a
-// service manager or an upgrade may have left in it, and then the given KEY=VALUE
-// pairs can be appended to its Env. A race-built child ends at once, not after the
-// second that the detector sleeps by default.
+// Command returns a command whose Env is the test's own environment, without what a
+// service manager may have left in it. Append to it as needed. A race-built child
+// ends at once, not after the second that the detector sleeps by default.
 func Command(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	for _, pair := range os.Environ() {

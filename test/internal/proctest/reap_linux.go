@@ -95,11 +95,22 @@ func (a *Adopted) reap() {
 // endOwned kills the processes that carry owner in their environment, and returns
 // those that it found alive.
 func endOwned(owner string) []string {
-	mark := []byte(ownerVariable + "=" + owner + "\x00")
-	return endAll(func(pid int) bool {
-		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)) // empty once it has ended
-		return bytes.HasPrefix(environ, mark) || bytes.Contains(environ, append([]byte{0}, mark...))
-	})
+	mark := "\x00" + ownerVariable + "=" + owner + "\x00"
+	return endAll(func(pid int) bool { return strings.Contains("\x00"+environ(pid), mark) })
+}
+
+// environ returns the environment of a live process. It is unreadable for a moment
+// while the process executes another program, so that an empty one is looked at
+// again; that of a kernel thread (a child of number 2) stays empty.
+func environ(pid int) string {
+	for range 10 {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if len(data) > 0 || err != nil || parent(pid) == 2 || state(pid) == "Z" {
+			return string(data)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ""
 }
 
 // endChildren kills the children of this process, to whom everything below has come
@@ -185,5 +196,8 @@ func parent(pid int) int {
 
 func describe(pid int) string {
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if len(line) == 0 {
+		line, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	}
 	return fmt.Sprintf("%d (%s)", pid, strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " ")))
 }

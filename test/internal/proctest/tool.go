@@ -20,7 +20,7 @@ func RequireTool(t testing.TB, name string) string {
 }
 
 // RequireSuccess is for what RequireTool can't see, such as a library or a Python
-// module: it runs a command, and takes its failure as the sign that what is missing.
+// module: it runs a command, whose failure says that the thing called what is missing.
 func RequireSuccess(t testing.TB, what string, command ...string) {
 	t.Helper()
 	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
