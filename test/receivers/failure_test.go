@@ -160,7 +160,15 @@ func TestAFailedExportDisturbsNoAcceptThatWaits(t *testing.T) {
 		t.Fatalf("Accept has returned: %v", err)
 	default:
 	}
-	ln.Close() // hangs, or leaves Accept hanging, when the socket has become a blocking one
+	// On a socket that has become a blocking one Close would not interrupt Accept, and
+	// wait for it; a connection ends that.
+	t.Cleanup(func() {
+		if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+			conn.Close()
+		}
+	})
+	wantNonblocking(t, ln)
+	go ln.Close()
 	select {
 	case err := <-ended:
 		if !errors.Is(err, net.ErrClosed) {
@@ -174,18 +182,7 @@ func TestAFailedExportDisturbsNoAcceptThatWaits(t *testing.T) {
 // stillServes fails t unless ln is as it was: non-blocking, interruptible, accepting.
 func stillServes(t *testing.T, ln *net.TCPListener) {
 	t.Helper()
-	raw, err := ln.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var flags uintptr
-	var errno syscall.Errno
-	if err := raw.Control(func(fd uintptr) { flags, _, errno = syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0) }); err != nil || errno != 0 {
-		t.Fatal(err, errno)
-	}
-	if flags&syscall.O_NONBLOCK == 0 {
-		t.Fatal("the listener has become a blocking one")
-	}
+	wantNonblocking(t, ln)
 	ln.SetDeadline(time.Now().Add(-time.Second))
 	if _, err := ln.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Accept after its deadline: %v", err)
@@ -201,4 +198,20 @@ func stillServes(t *testing.T, ln *net.TCPListener) {
 		t.Fatalf("Accept: %v", err)
 	}
 	conn.Close()
+}
+
+func wantNonblocking(t *testing.T, ln *net.TCPListener) {
+	t.Helper()
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags uintptr
+	var errno syscall.Errno
+	if err := raw.Control(func(fd uintptr) { flags, _, errno = syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0) }); err != nil || errno != 0 {
+		t.Fatal(err, errno)
+	}
+	if flags&syscall.O_NONBLOCK == 0 {
+		t.Fatal("the listener has become a blocking one")
+	}
 }
