@@ -3,6 +3,7 @@ package handoff
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -52,7 +53,7 @@ const maxName = 255
 // [ErrBadName]. cmd.ExtraFiles must be empty: their place is taken. Where there
 // is no execve(2), the error is [ErrUnsupported].
 func Export(cmd *exec.Cmd, files ...File) error {
-	return export(cmd, files, nil)
+	return export(cmd, files)
 }
 
 func checkFiles(files []File) error {
@@ -84,9 +85,9 @@ func checkName(name string) error {
 var listenVariables = []string{"LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD"}
 
 // exportEnv returns env with the protocol's variables for files, but for
-// LISTEN_PID, and with extra.
-func exportEnv(env []string, files []File, extra ...string) []string {
-	out := make([]string, 0, len(env)+3+len(extra))
+// LISTEN_PID.
+func exportEnv(env []string, files []*os.File) []string {
+	out := make([]string, 0, len(env)+4)
 	for _, entry := range env {
 		key, _, _ := strings.Cut(entry, "=")
 		if !private(key) {
@@ -96,11 +97,11 @@ func exportEnv(env []string, files []File, extra ...string) []string {
 	if len(files) > 0 {
 		names := make([]string, len(files))
 		for i, f := range files {
-			names[i] = f.Name
+			names[i] = f.Name()
 		}
 		out = append(out, "LISTEN_FDS="+strconv.Itoa(len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
-	return append(out, extra...)
+	return out
 }
 
 // private tells whether a variable is meant for one process alone and so is

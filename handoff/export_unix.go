@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -17,8 +18,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// export is Export with the child's end of a link, which may be nil.
-func export(cmd *exec.Cmd, files []File, link *os.File) error {
+func export(cmd *exec.Cmd, files []File) error {
+	if err := checkFiles(files); err != nil {
+		return err
+	}
+	duplicates := make([]*os.File, 0, len(files))
+	defer func() { closeAll(duplicates) }()
+	for _, f := range files {
+		d, err := duplicate(f)
+		if err != nil {
+			return err
+		}
+		duplicates = append(duplicates, d)
+	}
+	return startExporting(cmd, duplicates, nil)
+}
+
+// startExporting starts cmd with files, which have their names, and with the
+// child's end of a link, which may be nil.
+func startExporting(cmd *exec.Cmd, files []*os.File, link *os.File) error {
 	if cmd.Err != nil {
 		return cmd.Err
 	}
@@ -28,29 +46,11 @@ func export(cmd *exec.Cmd, files []File, link *os.File) error {
 	if syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid() {
 		return fmt.Errorf("handoff: export: %w: this process runs with another user's or group's id than its caller's (setuid), where the environment can't be trusted", ErrUnsupported)
 	}
-	if err := checkFiles(files); err != nil {
-		return err
-	}
 	self, err := ownExecutable()
 	if err != nil {
 		return err
 	}
-
-	extra := make([]*os.File, 0, len(files)+2)
-	owned := 0 // extra[:owned] are duplicates of ours
-	defer func() {
-		for _, f := range extra[:owned] {
-			f.Close()
-		}
-	}()
-	for _, f := range files {
-		d, err := duplicate(f)
-		if err != nil {
-			return err
-		}
-		extra = append(extra, d)
-		owned++
-	}
+	extra := slices.Clone(files)
 	env := exportEnv(cmd.Environ(), files)
 	if link != nil {
 		env = append(env, stage.LinkVariable+"="+strconv.Itoa(3+len(extra)))
@@ -71,6 +71,12 @@ func export(cmd *exec.Cmd, files []File, link *os.File) error {
 		return fmt.Errorf("handoff: export: %w", err)
 	}
 	return stageResult(cmd, reading)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // startAs starts cmd with another executable, environment and files than it

@@ -1,0 +1,319 @@
+package handoff
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/link"
+	"github.com/handoff-dev/handoff/handoff/internal/stage"
+)
+
+// family is whom a generation knows. It belongs to the goroutine of loop.
+type family struct {
+	predecessor *relative   // until it has committed, then it is an elder
+	elders      []*relative // those that drain, the oldest first
+	manager     string      // the service manager's NOTIFY_SOCKET
+	notifier    *Notifier   // speaks to it; nil without one
+	abandoned   []origin    // unix sockets that this version of the program doesn't want any more
+}
+
+// relative is another generation, at the other end of a link.
+type relative struct {
+	link.Elder
+	conn    *link.Conn
+	hurried bool
+}
+
+// linkWait bounds the sending of a message: all are small, so only a process
+// that has stopped to receive doesn't take them at once.
+const linkWait = time.Second
+
+// meetPredecessor finds out who started this process.
+func (u *Upgrader) meetPredecessor() error {
+	fd, linked := stage.Link()
+	os.Unsetenv(stage.LinkVariable)
+	var err error
+	if !linked {
+		u.family.manager = os.Getenv("NOTIFY_SOCKET")
+		u.family.notifier, err = OpenNotifier()
+		return err
+	}
+	conn, err := link.Open(fd)
+	if err != nil {
+		return &EnvError{Variable: stage.LinkVariable, Err: err}
+	}
+	hello, err := greet(conn)
+	if err != nil {
+		// It died at once, or is of another making: we are on our own.
+		u.log.Warn("the predecessor does not answer", "error", err)
+		conn.Close()
+		return nil
+	}
+	u.generation = hello.Generation + 1
+	u.origins = hello.Files
+	u.family.manager = hello.Manager
+	if hello.Manager != "" {
+		if u.family.notifier, err = DialNotifier(hello.Manager); err != nil {
+			u.log.Warn("the service manager's socket", "error", err)
+		}
+	}
+	u.machine.awaiting = true
+	p := &relative{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}, conn: conn}
+	u.family.predecessor = p
+	go u.followRelative(p)
+	return nil
+}
+
+// greet exchanges hellos with the predecessor.
+func greet(conn *link.Conn) (hello link.Hello, err error) {
+	me := link.Hello{Version: link.Version, PID: os.Getpid()}
+	if err := conn.Send(linkWait, link.KindHello, me); err != nil {
+		return hello, err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return hello, err
+	}
+	m, err := conn.Receive()
+	if err != nil {
+		return hello, err
+	}
+	m.Close()
+	if m.Kind != link.KindHello {
+		return hello, errors.New("its first message is no hello")
+	}
+	if err := m.Decode(&hello); err != nil {
+		return hello, err
+	}
+	return hello, conn.SetReadDeadline(time.Time{})
+}
+
+// followRelative receives what an older generation has to say, until it has
+// ended or its link has been handed on.
+func (u *Upgrader) followRelative(r *relative) {
+	for {
+		m, err := r.conn.Receive()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return // Detach
+		}
+		if err != nil {
+			u.post(occurrence{run: func() { u.lost(r) }})
+			return
+		}
+		u.post(occurrence{run: func() { u.told(r, m) }})
+	}
+}
+
+// told takes one message of an older generation.
+func (u *Upgrader) told(r *relative, m link.Message) {
+	defer m.Close()
+	switch m.Kind {
+	case link.KindCommit:
+		if r == u.family.predecessor {
+			u.family.predecessor = nil
+			u.log.Info("the predecessor has handed over", "pid", r.PID)
+			u.handle(occurrence{event: eventCommitted})
+			u.addElder(r)
+		}
+	case link.KindElder:
+		e := &relative{}
+		if len(m.Files) != 1 || m.Decode(&e.Elder) != nil {
+			return
+		}
+		var err error
+		if e.conn, err = link.OpenFile(m.Files[0]); err != nil {
+			u.log.Warn("the link to an older generation", "error", err)
+			return
+		}
+		u.addElder(e)
+		go u.followRelative(e)
+	case link.KindUpgrade:
+		u.handle(occurrence{event: eventSignal})
+	}
+}
+
+// addElder notes a generation that drains, and makes the oldest hurry if there
+// are too many.
+func (u *Upgrader) addElder(r *relative) {
+	if u.machine.phase == phaseDraining {
+		u.passOn(r) // to who is the newest by now
+		return
+	}
+	u.family.elders = append(u.family.elders, r)
+	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
+	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
+		e := u.family.elders[over-1]
+		if e.hurried {
+			continue
+		}
+		e.hurried = true
+		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
+		if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
+			u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
+		}
+	}
+}
+
+// lost is when an older generation has ended.
+func (u *Upgrader) lost(r *relative) {
+	r.conn.Close()
+	if r == u.family.predecessor {
+		u.family.predecessor = nil
+		u.log.Warn("the predecessor has died before it handed over", "pid", r.PID)
+		u.handle(occurrence{event: eventOrphaned})
+		if u.machine.phase == phaseServing {
+			u.adopt()
+		}
+		return
+	}
+	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
+	u.log.Debug("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+}
+
+// adopt does what a predecessor that died could not do at its commit.
+func (u *Upgrader) adopt() {
+	if u.opts.PIDFile != "" {
+		if err := writePIDFile(u.opts.PIDFile, os.Getpid()); err != nil {
+			u.log.Error("after the predecessor's death", "error", err)
+		}
+	}
+	// systemd believes it under NotifyAccess=all; under main it has seen the
+	// main process die and acts by Restart=.
+	u.tellManager(MainPID(os.Getpid()), Ready)
+}
+
+// followSuccessor receives what the successor has to say, until it has ended.
+func (u *Upgrader) followSuccessor(s *successor) {
+	for {
+		m, err := s.link.Receive()
+		if err != nil {
+			return // its process's end is what counts
+		}
+		u.post(occurrence{run: func() {
+			defer m.Close()
+			switch m.Kind {
+			case link.KindHello:
+				s.linked = true
+			case link.KindHurry:
+				if u.machine.phase == phaseDraining {
+					u.log.Info("told to hurry")
+					u.hasten()
+				}
+			}
+		}})
+	}
+}
+
+// commit is the point of no return.
+func (u *Upgrader) commit() {
+	u.stopClock()
+	s := u.successor
+	u.mu.Lock()
+	u.main = false
+	u.mu.Unlock()
+	u.tellManager(MainPID(s.pid), Ready)
+	// A successor of another making doesn't read this, and nobody waits for it.
+	elders := u.family.elders
+	u.family.elders = nil
+	for _, e := range elders {
+		u.passOn(e)
+	}
+	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
+		u.log.Error("telling the successor that it has taken over", "error", err)
+	}
+}
+
+// passOn hands the link to an older generation over to the successor.
+func (u *Upgrader) passOn(e *relative) {
+	defer e.conn.Close()
+	end, err := e.conn.Detach()
+	if err == nil {
+		err = u.successor.link.Send(linkWait, link.KindElder, e.Elder, end)
+		end.Close()
+	}
+	if err != nil {
+		u.log.Warn("introducing a draining generation to the successor", "pid", e.PID, "error", err)
+	}
+}
+
+// forward asks the newest generation to upgrade.
+func (u *Upgrader) forward() {
+	s := u.successor
+	if !s.linked {
+		u.log.Warn("upgrade signal: the successor seems to be another program and has to be asked itself", "successor", s.pid)
+	}
+	if err := s.link.Send(linkWait, link.KindUpgrade, struct{}{}); err != nil {
+		u.log.Warn("passing on an upgrade signal", "error", err)
+	}
+}
+
+// sayReady tells whoever started this process that it is ready.
+func (u *Upgrader) sayReady() {
+	if u.family.predecessor == nil {
+		u.tellManager(Ready)
+		return
+	}
+	n, err := OpenNotifier()
+	if err == nil {
+		err = n.Notify(Ready)
+		n.Close()
+	}
+	if err != nil {
+		u.log.Error("telling the predecessor that this generation is ready", "error", err)
+	}
+}
+
+// become makes this the main generation.
+func (u *Upgrader) become() {
+	u.mu.Lock()
+	u.main = true
+	u.mu.Unlock()
+	for _, o := range u.family.abandoned {
+		u.unlink(o)
+	}
+	u.family.abandoned = nil
+	if u.generation == 1 {
+		return
+	}
+	// The program's own notifications were for the predecessor so far.
+	if u.family.manager != "" {
+		os.Setenv("NOTIFY_SOCKET", u.family.manager)
+	} else {
+		os.Unsetenv("NOTIFY_SOCKET")
+	}
+}
+
+func (u *Upgrader) tellManager(states ...State) {
+	if err := u.family.notifier.Notify(states...); err != nil {
+		u.log.Warn("telling the service manager", "error", err)
+	}
+}
+
+// finish is the end of this generation; the loop is over.
+func (u *Upgrader) finish() {
+	u.mu.Lock()
+	last := u.main
+	u.mu.Unlock()
+	u.endShared(ErrStopping, last)
+	u.inherited.Close()
+	if last && u.opts.PIDFile != "" {
+		if err := removePIDFile(u.opts.PIDFile, os.Getpid()); err != nil {
+			u.log.Warn("at the end", "error", err)
+		}
+	}
+	u.stopClock()
+	if s := u.successor; s != nil && s.inbox != nil {
+		s.inbox.Close()
+	}
+	if s := u.successor; s != nil && s.link != nil {
+		s.link.Close()
+	}
+	if p := u.family.predecessor; p != nil {
+		p.conn.Close()
+	}
+	for _, e := range u.family.elders {
+		e.conn.Close()
+	}
+	u.family.notifier.Close()
+}

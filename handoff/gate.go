@@ -1,0 +1,129 @@
+package handoff
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A gate lets the reads (or accepts) of one socket through, makes them wait, or
+// ends them, without a change to the socket itself: other processes hold the same
+// socket, and what waits in its queue is theirs too.
+//
+// It works by the read deadline: one in the past wakes a blocked read before it
+// has taken anything from the socket.
+type gate struct {
+	interrupt func(time.Time) error // sets the socket's read deadline
+
+	mu       sync.Mutex
+	state    gateState
+	deadline time.Time     // the program's own
+	changed  chan struct{} // closed at the next change of the above
+}
+
+type gateState int
+
+const (
+	gateOpen gateState = iota
+	gatePaused
+	gateClosed
+)
+
+func newGate(interrupt func(time.Time) error, state gateState) *gate {
+	g := &gate{interrupt: interrupt, state: state, changed: make(chan struct{})}
+	if state != gateOpen {
+		g.apply()
+	}
+	return g
+}
+
+// aLongTimeAgo is a deadline that is over.
+var aLongTimeAgo = time.Unix(1, 0)
+
+// apply tells the socket about the state; g.mu is held.
+func (g *gate) apply() {
+	t := g.deadline
+	if g.state != gateOpen {
+		t = aLongTimeAgo
+	}
+	// It fails only on a socket that is closed, where no read blocks.
+	_ = g.interrupt(t)
+}
+
+// set moves the gate to a state. A closed gate stays closed.
+func (g *gate) set(state gateState) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gateClosed || g.state == state {
+		return
+	}
+	g.state = state
+	g.changeLocked()
+}
+
+// setDeadline is the program's SetReadDeadline.
+func (g *gate) setDeadline(t time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gateClosed {
+		return net.ErrClosed
+	}
+	g.deadline = t
+	g.changeLocked()
+	return nil
+}
+
+func (g *gate) changeLocked() {
+	g.apply()
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// pass runs read when the gate lets it, again after each interruption that the
+// program has not asked for.
+func (g *gate) pass(read func() error) error {
+	for {
+		if err := g.wait(); err != nil {
+			return err
+		}
+		err := read()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || g.expired() {
+			return err
+		}
+	}
+}
+
+// wait returns when the gate is open, or the error that ends a read.
+func (g *gate) wait() error {
+	for {
+		g.mu.Lock()
+		state, changed, deadline := g.state, g.changed, g.deadline
+		g.mu.Unlock()
+		switch state {
+		case gateOpen:
+			return nil
+		case gateClosed:
+			return net.ErrClosed
+		}
+		if deadline.IsZero() {
+			<-changed
+			continue
+		}
+		timer := time.NewTimer(time.Until(deadline))
+		select {
+		case <-changed:
+			timer.Stop()
+		case <-timer.C:
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// expired tells whether it was the program's own deadline that ended a read.
+func (g *gate) expired() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == gateOpen && !g.deadline.IsZero() && !time.Now().Before(g.deadline)
+}

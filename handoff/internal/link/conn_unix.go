@@ -1,0 +1,235 @@
+//go:build unix
+
+package link
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const headerSize = 8
+
+// Conn is one end of a link. One goroutine may receive while others send.
+type Conn struct {
+	conn *net.UnixConn
+	mu   sync.Mutex // serialises messages
+
+	detach sync.Mutex // held while a message is being received
+}
+
+// Pair makes a link: this side's end, and the file that is the other's.
+func Pair() (*Conn, *os.File, error) {
+	fds, err := socketpair()
+	if err != nil {
+		return nil, nil, err
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "link")
+	ours, err := Open(fds[0])
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return ours, theirs, nil
+}
+
+// Open makes a descriptor, which it owns from now on, an end of a link.
+func Open(fd int) (*Conn, error) {
+	file := os.NewFile(uintptr(fd), "link")
+	if file == nil {
+		return nil, fmt.Errorf("link: descriptor %d: %w", fd, os.ErrInvalid)
+	}
+	defer file.Close()
+	return OpenFile(file)
+}
+
+// OpenFile makes a duplicate of file an end of a link.
+func OpenFile(file *os.File) (*Conn, error) {
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	u, ok := conn.(*net.UnixConn)
+	if !ok || u.LocalAddr().Network() != "unix" {
+		conn.Close()
+		return nil, errors.New("link: the descriptor is no unix stream socket")
+	}
+	return &Conn{conn: u}, nil
+}
+
+// Send sends one message. It takes at most wait: a receiver that doesn't read
+// must not hold up the sender. After an error the link is of no use.
+func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("link: message of kind %d: %w", kind, err)
+	}
+	if len(text) > maxBody || len(files) > maxFiles {
+		return fmt.Errorf("link: message of kind %d: %d bytes and %d files, at most %d and %d are allowed", kind, len(text), len(files), maxBody, maxFiles)
+	}
+	packet := make([]byte, headerSize, headerSize+len(text))
+	binary.BigEndian.PutUint16(packet, uint16(kind))
+	binary.BigEndian.PutUint32(packet[4:], uint32(len(text)))
+	packet = append(packet, text...)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	n, err := c.sendFirst(packet, files)
+	for err == nil && n < len(packet) {
+		var m int
+		m, err = c.conn.Write(packet[n:])
+		n += m
+	}
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	return nil
+}
+
+// sendFirst sends the files with as much of the packet as goes in one call.
+func (c *Conn) sendFirst(packet []byte, files []*os.File) (int, error) {
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	n, _, err := c.conn.WriteMsgUnix(packet, rights, nil)
+	return n, err
+}
+
+// Receive returns the next message, io.EOF when the other side is gone, and
+// [os.ErrDeadlineExceeded] when [Conn.SetReadDeadline] or [Conn.Detach] ended
+// the wait.
+func (c *Conn) Receive() (Message, error) {
+	c.detach.Lock()
+	defer c.detach.Unlock()
+	header, files, err := c.receiveHeader()
+	m := Message{Kind: Kind(binary.BigEndian.Uint16(header)), Files: files}
+	if err != nil {
+		m.Close()
+		return Message{}, err
+	}
+	length := binary.BigEndian.Uint32(header[4:])
+	if length > maxBody || header[2] != 0 || header[3] != 0 {
+		m.Close()
+		return Message{}, fmt.Errorf("%w: header % x", ErrProtocol, header)
+	}
+	m.Body = make([]byte, length)
+	if _, err := c.readFull(m.Body); err != nil {
+		m.Close()
+		return Message{}, fmt.Errorf("%w: message of kind %d: body: %w", ErrProtocol, m.Kind, err)
+	}
+	return m, nil
+}
+
+// receiveHeader reads a header and the files that came with it. Interrupted
+// before the first byte it returns the deadline's error; later it goes on, for
+// else the rest of the message would be taken for a new one.
+func (c *Conn) receiveHeader() (header []byte, files []*os.File, err error) {
+	header = make([]byte, headerSize)
+	oob := make([]byte, unix.CmsgSpace(4*(maxFiles+3)))
+	n, oobn, flags, _, err := c.conn.ReadMsgUnix(header, oob)
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.EOF
+		}
+		return header, nil, err
+	}
+	files = takeFiles(oob[:oobn])
+	if n == 0 {
+		return header, files, io.EOF
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return header, files, fmt.Errorf("%w: too many descriptors", ErrProtocol)
+	}
+	if _, err := c.readFull(header[n:]); err != nil {
+		return header, files, fmt.Errorf("%w: header: %w", ErrProtocol, err)
+	}
+	return header, files, nil
+}
+
+// readFull reads the rest of a message that has begun: the sender is at it.
+func (c *Conn) readFull(p []byte) (int, error) {
+	n := 0
+	end := time.Now().Add(5 * time.Second)
+	for n < len(p) {
+		m, err := c.conn.Read(p[n:])
+		n += m
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end) {
+			// Detach's deadline; it waits for the end of this message.
+			err = c.conn.SetReadDeadline(end)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func takeFiles(oob []byte) []*os.File {
+	var files []*os.File
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			// Go's ReadMsgUnix asks for MSG_CMSG_CLOEXEC where there is one.
+			unix.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files
+}
+
+// SetReadDeadline bounds the wait of Receive.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+
+// Detach ends Receive between two messages and returns a duplicate of this end,
+// for another process that is to go on receiving in place of this one. The
+// caller closes it. Nothing may be received here afterwards; sending goes on to
+// work.
+func (c *Conn) Detach() (*os.File, error) {
+	if err := c.conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	c.detach.Lock()
+	defer c.detach.Unlock()
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	var (
+		fd   int
+		derr error
+	)
+	if err := raw.Control(func(from uintptr) { fd, derr = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 3) }); err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	if derr != nil {
+		return nil, fmt.Errorf("link: %w", os.NewSyscallError("fcntl", derr))
+	}
+	return os.NewFile(uintptr(fd), "link"), nil
+}
+
+// Close closes this end; the other side receives io.EOF unless a duplicate of
+// this end is open somewhere.
+func (c *Conn) Close() error { return c.conn.Close() }

@@ -1,0 +1,106 @@
+// Package link is the private channel between two generations: a socketpair
+// that carries messages and descriptors, and whose end of file is the other
+// side's death.
+//
+// A message is a header of eight bytes (kind, two bytes that are zero, length of
+// the body, all big-endian: uint16, uint16, uint32) and a body, JSON in all kinds
+// so far. Descriptors travel with the header. A receiver ignores kinds that it
+// doesn't know and fields that it doesn't know, and closes descriptors that it
+// has no use for, so that two releases can talk.
+package link
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Version is the version of the protocol that this package speaks; each side
+// tells its own in its [Hello].
+const Version = 1
+
+// Kind says what a message is about.
+type Kind uint16
+
+const (
+	// KindHello is the first message of each side; the body is a [Hello].
+	KindHello Kind = 1
+	// KindCommit says that the receiver is the main generation from now on.
+	KindCommit Kind = 2
+	// KindHurry asks a draining generation to end.
+	KindHurry Kind = 3
+	// KindElder hands over the link to an older generation that is still
+	// draining: one descriptor, and an [Elder].
+	KindElder Kind = 4
+	// KindUpgrade asks the newest generation, which is who holds the other end,
+	// to upgrade.
+	KindUpgrade Kind = 5
+)
+
+// Limits of a message. Whatever is over them is no message of ours.
+const (
+	maxBody  = 1 << 20
+	maxFiles = 250 // the kernel's SCM_MAX_FD is 253
+)
+
+// ErrProtocol is wrapped by errors about bytes that are no message.
+var ErrProtocol = errors.New("link: protocol violation")
+
+// Hello is how one generation introduces itself to the other.
+type Hello struct {
+	Version    int `json:"version"`
+	PID        int `json:"pid"`
+	Generation int `json:"generation"`
+	// The rest is the predecessor's.
+
+	// Manager is the service manager's own NOTIFY_SOCKET.
+	Manager string `json:"manager,omitempty"`
+	// Files tells of the exported descriptors what LISTEN_FDNAMES can't, in its
+	// order.
+	Files []Origin `json:"files,omitempty"`
+}
+
+// Origin tells where a descriptor comes from.
+type Origin struct {
+	// Ours: a generation of this service made the socket. Others were handed in
+	// from outside.
+	Ours bool `json:"ours,omitempty"`
+	// Network and Address are what the program asked for.
+	Network string `json:"network,omitempty"`
+	Address string `json:"address,omitempty"`
+	// Path is the file that the last generation has to remove, and Device and
+	// Inode tell whether it still is that file.
+	Path   string `json:"path,omitempty"`
+	Device uint64 `json:"device,omitempty"`
+	Inode  uint64 `json:"inode,omitempty"`
+}
+
+// Elder is an older generation that is still draining.
+type Elder struct {
+	PID        int `json:"pid"`
+	Generation int `json:"generation"`
+}
+
+// Message is one message that was received. Its files are close-on-exec and
+// belong to the receiver.
+type Message struct {
+	Kind  Kind
+	Body  []byte
+	Files []*os.File
+}
+
+// Decode reads the body into v.
+func (m Message) Decode(v any) error {
+	if err := json.Unmarshal(m.Body, v); err != nil {
+		return fmt.Errorf("%w: message of kind %d: %w", ErrProtocol, m.Kind, err)
+	}
+	return nil
+}
+
+// Close closes the message's files.
+func (m Message) Close() {
+	for _, f := range m.Files {
+		f.Close()
+	}
+}

@@ -1,0 +1,12 @@
+package link
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func socketpair() ([2]int, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	return fds, os.NewSyscallError("socketpair", err)
+}

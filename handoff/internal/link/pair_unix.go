@@ -1,0 +1,22 @@
+//go:build unix && !linux
+
+package link
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func socketpair() ([2]int, error) {
+	// Without SOCK_CLOEXEC everywhere: no fork may come in between.
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	return fds, os.NewSyscallError("socketpair", err)
+}

@@ -1,0 +1,178 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Listen returns the listener called name on network ("tcp", "tcp4", "tcp6",
+// "unix", "unixpacket") and address: the inherited one of that name and type,
+// else an inherited one of that type and address, else a new one.
+//
+// A name from outside (systemd's FileDescriptorName) decides, whatever address
+// it is bound to; one that a former generation of this service opened has to be
+// for the same address, so that a changed configuration takes effect. Addresses
+// are compared by what they mean: ":80", "0.0.0.0:80" and "[::]:80" are one.
+// Port 0 keeps its port as long as the name and the address stay.
+// A name need not be unique; each inherited listener is taken at most once.
+//
+// A successor accepts nothing until it is ready. When a generation hands over,
+// Accept returns an error that is [net.ErrClosed]. After Close the listener is
+// not handed on. What Accept returns is a *net.TCPConn or *net.UnixConn.
+//
+// A new unix socket replaces the file of one that nobody listens on any more, and
+// never one that is alive. The last generation removes the file, unless the
+// socket was handed in from outside.
+func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
+	if !slices.Contains([]string{"tcp", "tcp4", "tcp6", "unix", "unixpacket"}, network) {
+		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
+	}
+	ln, s, err := open(u, name, network, address, (*inherited).listener, u.opts.ListenConfig.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
+	}
+	inner, ok := ln.(socketListener)
+	if !ok {
+		ln.Close()
+		return nil, fmt.Errorf("handoff: listen %q: a %T can't be handed on", name, ln)
+	}
+	l := newListener(inner, gatePaused)
+	l.onClose = func() { u.forget(s) }
+	s.Conn, s.gate, s.end = inner, l.gate, l.end
+	if err := u.register(s); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
+	}
+	return l, nil
+}
+
+// ListenPacket is [Upgrader.Listen] for datagrams: network is "udp", "udp4",
+// "udp6" or "unixgram". The result has the methods of *net.UDPConn or
+// *net.UnixConn, with those that read under the Upgrader's control: while a
+// successor is on probation they wait, and when this generation has handed over
+// they return an error that is [net.ErrClosed]. Writing goes on to work until
+// Close, for the answers to what was read before.
+func (u *Upgrader) ListenPacket(name, network, address string) (net.PacketConn, error) {
+	if !slices.Contains([]string{"udp", "udp4", "udp6", "unixgram"}, network) {
+		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
+	}
+	conn, s, err := open(u, name, network, address, (*inherited).packetConn, u.opts.ListenConfig.ListenPacket)
+	if err != nil {
+		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
+	}
+	inner, ok := conn.(socketPacket)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("handoff: listen %q: a %T can't be handed on", name, conn)
+	}
+	gated, p := newPacketConn(inner, gatePaused)
+	p.onClose = func() { u.forget(s) }
+	s.Conn, s.gate, s.end = inner, p.gate, p.end
+	if err := u.register(s); err != nil {
+		gated.Close()
+		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
+	}
+	return gated, nil
+}
+
+// open takes an inherited socket that fits, or binds a new one.
+func open[T io.Closer](u *Upgrader, name, network, address string,
+	take func(*inherited) (T, error), bind func(ctx context.Context, network, address string) (T, error),
+) (sock T, s *shared, err error) {
+	var none T
+	ctx := context.Background()
+	if err := checkName(name); err != nil {
+		return none, nil, err
+	}
+	s = &shared{File: File{Name: name}}
+	s.origin.Network, s.origin.Address = network, address
+	if in := u.claim(name, network, requested(ctx, network, address), address); in != nil {
+		if in.Index < len(u.origins) {
+			known := u.origins[in.Index]
+			s.origin.Ours, s.origin.Path, s.origin.Device, s.origin.Inode = known.Ours, known.Path, known.Device, known.Inode
+		}
+		sock, err := take(in)
+		if err != nil {
+			in.close()
+			return none, nil, fmt.Errorf("%v: %w", in, err)
+		}
+		u.log.Debug("inherited", "socket", in.String())
+		return sock, s, nil
+	}
+	s.origin.Ours = true
+	if !strings.HasPrefix(network, "unix") {
+		sock, err = bind(ctx, network, address)
+	} else {
+		sock, err = bindUnix(ctx, s, network, address, bind)
+	}
+	if err != nil {
+		return none, nil, u.explain(err, network, address)
+	}
+	return sock, s, nil
+}
+
+// claim takes the inherited socket that Listen's documentation promises for a
+// request, or returns nil.
+func (u *Upgrader) claim(name, network string, want endpoint, address string) *inherited {
+	origin := func(e Entry) (o origin) {
+		if e.Index < len(u.origins) {
+			o = u.origins[e.Index]
+		}
+		return o
+	}
+	fits := func(e Entry) bool { return kindFamily(e.Kind) == familyOf(network) }
+	same := func(e Entry) bool { return want.specific() && bound(e.Addr) == want }
+	rules := []func(Entry) bool{
+		func(e Entry) bool { // ours, asked for in the same words
+			o := origin(e)
+			return e.Name == name && o.Ours && (o.Address == address || same(e))
+		},
+		func(e Entry) bool { return e.Name == name && !origin(e).Ours && same(e) },
+		func(e Entry) bool { return e.Name == name && !origin(e).Ours && name != "" },
+		same,
+	}
+	for _, rule := range rules {
+		if in, ok := u.inherited.take(func(e Entry) bool { return fits(e) && rule(e) }); ok {
+			return in
+		}
+	}
+	return nil
+}
+
+func kindFamily(k Kind) string {
+	switch k {
+	case KindTCPListener:
+		return "tcp"
+	case KindUnixListener:
+		return "unix"
+	case KindSeqpacketListener:
+		return "unixpacket"
+	case KindUDP:
+		return "udp"
+	case KindUnixgram:
+		return "unixgram"
+	}
+	return ""
+}
+
+// explain adds to a failed bind which inherited socket has the address and was
+// not taken.
+func (u *Upgrader) explain(err error, network, address string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	want := requested(context.Background(), network, address)
+	for e := range u.inherited.All() {
+		have := bound(e.Addr)
+		if have.port == want.port && have.path == want.path && have.family != "" {
+			return fmt.Errorf("%w (this process inherited %v, which was not taken)", err, e)
+		}
+	}
+	return err
+}

@@ -1,0 +1,118 @@
+package handoff
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Options are the settings of an [Upgrader]. The zero value works.
+type Options struct {
+	// UpgradeSignals start an upgrade: of the newest generation, whichever one
+	// gets the signal. nil means SIGHUP; an empty slice means none.
+	UpgradeSignals []os.Signal
+	// StopSignals stop the service when the newest generation gets one, and make
+	// an older one that drains, or one that is stopping already, hurry. nil means
+	// SIGTERM and SIGINT; an empty slice means none.
+	StopSignals []os.Signal
+
+	// ReadyTimeout is how long a successor may take from its start until it is
+	// ready. It may ask for more by EXTEND_TIMEOUT_USEC (sd_notify(3)). 0 means
+	// one minute. A successor that takes longer is ended, and the upgrade fails.
+	ReadyTimeout time.Duration
+	// Probation is how long a successor that is ready has to live before this
+	// generation hands over for good. Meanwhile the successor accepts, and
+	// should it die this generation accepts again, with no connection refused.
+	// 0 means one second, less than 0 means none.
+	Probation time.Duration
+	// DrainTimeout is how long the connections of a generation that has handed
+	// over, or of a service that stops, may take to end. Then they are cut. 0
+	// means 30 seconds.
+	DrainTimeout time.Duration
+	// MaxDraining is how many generations may drain at a time; when there are
+	// more, the oldest has to hurry. 0 means 64.
+	MaxDraining int
+
+	// PIDFile is a file that names the main generation's pid: a decimal number and
+	// a newline, mode 0644. It is replaced atomically when this one becomes the
+	// main generation and when its successor does, and removed when the service
+	// stops if it still names the process that stops. A relative path is taken
+	// from the directory in which the process was started. "" means none.
+	PIDFile string
+
+	// Command, Args, Env and Dir say how a successor is started.
+	//
+	// Command is the path of its file. "" means the path under which this process
+	// was started, resolved then against the directory that was current then and
+	// $PATH, so that a replaced file, a symbolic link that was moved and a chdir
+	// all lead to the new version.
+	Command string
+	// Args are its arguments, with the program's name as the first. nil means
+	// those of this process.
+	Args []string
+	// Env is its environment. nil means this process's at that moment. The
+	// variables of the protocol are added to it and stale ones taken out.
+	Env []string
+	// Dir is its working directory. "" means the one in which this process was
+	// started.
+	Dir string
+
+	// ListenConfig opens the sockets that are not inherited. nil means
+	// net.ListenConfig{}.
+	ListenConfig *net.ListenConfig
+	// Inherit says how the descriptors that were passed to this process are read.
+	Inherit InheritOptions
+	// Logger gets a line for each step of an upgrade. nil means silence.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.UpgradeSignals == nil {
+		o.UpgradeSignals = []os.Signal{syscall.SIGHUP}
+	}
+	if o.StopSignals == nil {
+		o.StopSignals = []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	}
+	if err := defaultDuration(&o.ReadyTimeout, time.Minute, "ReadyTimeout"); err != nil {
+		return o, err
+	}
+	if err := defaultDuration(&o.DrainTimeout, 30*time.Second, "DrainTimeout"); err != nil {
+		return o, err
+	}
+	switch {
+	case o.Probation == 0:
+		o.Probation = time.Second
+	case o.Probation < 0:
+		o.Probation = 0
+	}
+	switch {
+	case o.MaxDraining == 0:
+		o.MaxDraining = 64
+	case o.MaxDraining < 0:
+		return o, fmt.Errorf("handoff: Options.MaxDraining is %d, must not be negative", o.MaxDraining)
+	}
+	if o.ListenConfig == nil {
+		o.ListenConfig = &net.ListenConfig{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.PIDFile != "" && !filepath.IsAbs(o.PIDFile) {
+		o.PIDFile = filepath.Join(started.dir, o.PIDFile)
+	}
+	return o, nil
+}
+
+func defaultDuration(d *time.Duration, def time.Duration, name string) error {
+	if *d < 0 {
+		return fmt.Errorf("handoff: Options.%s is %v, must not be negative", name, *d)
+	}
+	if *d == 0 {
+		*d = def
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Service is a part of a program that [Upgrader.Run] runs, most often made by
+// [Serve]. A loop of one's own over a listener or a datagram socket of the
+// Upgrader needs Serve alone, which ends by itself when reading returns
+// [net.ErrClosed].
+type Service struct {
+	// Serve serves until it is told to end: the Upgrader's listeners and datagram
+	// sockets say so by [net.ErrClosed], and Drain by what it does. To return an
+	// error earlier stops the whole program; nil only says that this part of it
+	// has nothing more to do. After the drain has begun, nil, [net.ErrClosed] and
+	// [http.ErrServerClosed] are the normal ends.
+	Serve func() error
+	// Drain, if not nil, is called when this generation accepts no more. It lets
+	// what is in flight come to its end, makes Serve return, and returns then.
+	// When ctx ends it cuts off what is left.
+	Drain func(ctx context.Context) error
+}
+
+// hurryTimeout is what a generation that has been told to hurry gives to what is
+// in flight.
+const hurryTimeout = 5 * time.Second
+
+// stopPatience is how long a service that stops for good waits for the next
+// request on an idle connection, to answer it and say that it was the last. Nobody
+// gains from more: there is no successor to go to.
+const stopPatience = 500 * time.Millisecond
+
+// Run runs the services of this generation to their end: it starts to serve,
+// says Ready, and waits. On an upgrade signal the service is handed over to a
+// successor; on a stop signal, at the end of ctx, or when a service fails it is
+// stopped. Either way Run then lets the connections end, for Options.DrainTimeout at
+// most, calls Close, and returns: nil when all went as it should, and the program
+// may then exit with status 0.
+func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
+	defer u.Close()
+	ends := make(chan error, len(services))
+	for _, s := range services {
+		go func() { ends <- s.Serve() }()
+	}
+	running := len(services)
+	fault := u.Ready()
+	if fault != nil {
+		u.Stop()
+	}
+	end := ctx.Done()
+	for draining := false; !draining; {
+		select {
+		case <-u.draining:
+			draining = true
+		case <-end:
+			end = nil
+			u.Stop()
+		case err := <-ends:
+			running--
+			if err != nil && fault == nil && !u.isDraining() {
+				fault = fmt.Errorf("handoff: a service has failed: %w", err)
+			}
+			if fault != nil || running == 0 {
+				u.Stop()
+			}
+		}
+	}
+	return errors.Join(fault, u.drainServices(services, ends, running))
+}
+
+func (u *Upgrader) isDraining() bool {
+	select {
+	case <-u.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// drainServices drains the services and waits until those that still run have
+// ended.
+func (u *Upgrader) drainServices(services []Service, ends <-chan error, running int) error {
+	ctx, cancel := u.drainContext()
+	defer cancel()
+	var drains sync.WaitGroup
+	for _, s := range services {
+		if s.Drain == nil {
+			continue
+		}
+		drains.Go(func() {
+			if err := s.Drain(ctx); err != nil {
+				u.log.Warn("draining", "error", err)
+			}
+		})
+	}
+	var fault error
+	for ; running > 0; running-- {
+		select {
+		case err := <-ends:
+			if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+				fault = errors.Join(fault, fmt.Errorf("handoff: a service has failed: %w", err))
+			}
+		case <-ctx.Done():
+			u.log.Warn("a service did not end", "cause", context.Cause(ctx))
+			running = 1
+		}
+	}
+	drains.Wait()
+	return fault
+}
+
+// Causes of the end of a drain's context.
+var (
+	errDrainTimeout = errors.New("handoff: DrainTimeout is over")
+	errCut          = errors.New("handoff: told to stop at once")
+)
+
+type patienceKey struct{}
+
+// drainContext returns the context of a drain. At its end all is cut off; its
+// patience, see patience, may be over earlier.
+func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
+	patience, impatient := context.WithCancel(context.Background())
+	ctx := context.WithValue(context.Background(), patienceKey{}, patience)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	go func() {
+		timeout := time.NewTimer(u.opts.DrainTimeout)
+		defer timeout.Stop()
+		var soon <-chan time.Time
+		if u.stopped() {
+			soon = time.After(stopPatience)
+		}
+		hurry := u.hurry
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-soon:
+				impatient()
+			case <-hurry:
+				hurry = nil
+				impatient()
+				timeout.Reset(min(hurryTimeout, u.opts.DrainTimeout))
+			case <-timeout.C:
+				giveUp(errDrainTimeout)
+			case <-u.cut:
+				giveUp(errCut)
+			}
+		}
+	}()
+	return ctx, func() { impatient(); giveUp(context.Canceled) }
+}
+
+// stopped tells whether this generation's drain is the service's end.
+func (u *Upgrader) stopped() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ended == ErrStopping
+}
+
+// patience returns a context that ends when connections that are idle need not be
+// waited for any longer, at the latest with ctx.
+func patience(ctx context.Context) context.Context {
+	if p, ok := ctx.Value(patienceKey{}).(context.Context); ok {
+		return p
+	}
+	return ctx
+}
+
+// ListenAndServe serves handler on the TCP address addr under the name "http",
+// upgrades itself on SIGHUP, and stops on SIGTERM, SIGINT or the end of ctx. It
+// returns nil when this generation has handed over or stopped: the program is to
+// exit then. An empty addr means ":http".
+//
+// It takes the place of http.ListenAndServe. For more than one listener, for TLS
+// or for options, see [New].
+func ListenAndServe(ctx context.Context, addr string, handler http.Handler) error {
+	up, err := New(Options{})
+	if err != nil {
+		return err
+	}
+	if addr == "" {
+		addr = ":http"
+	}
+	ln, err := up.Listen("http", "tcp", addr)
+	if err != nil {
+		up.Close()
+		return err
+	}
+	return up.Run(ctx, Serve(&http.Server{Handler: handler}, ln))
+}

@@ -1,0 +1,95 @@
+package handoff
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// Server is what [Serve] can serve: an *http.Server, a *grpc.Server, and any
+// other that serves a listener and has a Shutdown(context.Context) error or a
+// GracefulStop().
+type Server interface {
+	Serve(net.Listener) error
+}
+
+// Serve makes a [Service] of a server and a listener of [Upgrader.Listen].
+//
+// An *http.Server is drained without the loss of a request, which its own
+// Shutdown can't do: first it accepts no more, and goes on to answer, with
+// "Connection: close" or, in HTTP/2, GOAWAY; connections that are idle or have
+// sent nothing so far have Options.DrainTimeout for their next request. It is
+// gone as soon as the last connection is. For that, srv's Handler, BaseContext,
+// ConnState and TLSNextProto are wrapped, so call Serve after they are set and
+// before the server runs; it may be called for several listeners of one server.
+// The connections that srv's hooks see hold a *net.TCPConn or *net.UnixConn as an
+// embedded field of that name, and have all its methods. Connections that a
+// handler has hijacked are waited for too; [Draining] tells the handler.
+//
+// Another server's Shutdown(ctx), else its GracefulStop(), is called when the
+// drain begins; when ctx ends its Close() or Stop(), if it has one.
+func Serve(srv Server, ln net.Listener) Service {
+	if h, ok := srv.(*http.Server); ok {
+		return serveHTTP(h, ln, h.Serve)
+	}
+	return Service{
+		Serve: func() error { return srv.Serve(ln) },
+		Drain: func(ctx context.Context) error { return shutdown(ctx, srv) },
+	}
+}
+
+// ServeTLS is [Serve] for HTTPS, HTTP/2 included: ln is a plain listener of
+// [Upgrader.Listen], and certFile and keyFile are as in [http.Server.ServeTLS]:
+// both are empty if srv.TLSConfig has a certificate.
+func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Service {
+	return serveHTTP(srv, ln, func(ln net.Listener) error {
+		if certFile != "" || keyFile != "" {
+			// Named here, for ServeTLS's own error does not say which files.
+			if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+				return fmt.Errorf("certificate %s, key %s: %w", certFile, keyFile, err)
+			}
+		}
+		return srv.ServeTLS(ln, certFile, keyFile)
+	})
+}
+
+// shutdown ends a server that is no *http.Server.
+func shutdown(ctx context.Context, srv Server) error {
+	done := make(chan error, 1)
+	switch s := srv.(type) {
+	case interface{ Shutdown(context.Context) error }:
+		go func() { done <- s.Shutdown(ctx) }()
+	case interface{ GracefulStop() }:
+		go func() { s.GracefulStop(); done <- nil }()
+	}
+	select {
+	case err := <-done:
+		if err == nil || ctx.Err() == nil {
+			return err
+		}
+	case <-ctx.Done():
+	}
+	switch s := srv.(type) {
+	case interface{ Close() error }:
+		return s.Close()
+	case interface{ Stop() }:
+		s.Stop()
+	}
+	return context.Cause(ctx)
+}
+
+// Draining returns a context that ends when the server of the request whose
+// context ctx is accepts no more: its successor has taken over, or it stops. A
+// handler of a long stream, or of a hijacked connection, ends what it does then,
+// in the manner of its protocol; [context.AfterFunc] registers a function for
+// that. In any other context it never ends.
+func Draining(ctx context.Context) context.Context {
+	if d, ok := ctx.Value(drainingKey{}).(context.Context); ok {
+		return d
+	}
+	return context.Background()
+}
+
+type drainingKey struct{}

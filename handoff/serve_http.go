@@ -1,0 +1,153 @@
+package handoff
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// httpDrain drains one http.Server. It never calls the server's Shutdown while a
+// client may be about to send a request: Shutdown closes idle connections at
+// once, and with them requests that are on their way.
+type httpDrain struct {
+	srv      *http.Server
+	next     http.Handler
+	draining atomic.Bool
+	began    context.Context // ends when the drain begins
+	begin    context.CancelFunc
+	goAway   *http.Server // see newGoAway; nil without HTTP/2
+	conns    connSet
+	serving  sync.WaitGroup // calls of Serve that have not returned
+
+	once sync.Once
+	err  error
+}
+
+// serveHTTP makes a Service of a server and a listener; serve is what runs it.
+func serveHTTP(srv *http.Server, ln net.Listener, serve func(net.Listener) error) Service {
+	d := drainOf(srv)
+	d.serving.Add(1)
+	return Service{
+		Serve: func() error {
+			defer d.serving.Done()
+			return serve(&countedListener{Listener: ln, conns: &d.conns})
+		},
+		Drain: d.drain,
+	}
+}
+
+// drainOf returns the drain of a server, which it has from its first Service on.
+func drainOf(srv *http.Server) *httpDrain {
+	if d, ok := srv.Handler.(*httpDrain); ok {
+		return d
+	}
+	d := &httpDrain{srv: srv, next: srv.Handler}
+	if d.next == nil {
+		d.next = http.DefaultServeMux
+	}
+	srv.Handler = d
+	d.began, d.begin = context.WithCancel(context.Background())
+	base := srv.BaseContext
+	srv.BaseContext = func(ln net.Listener) context.Context {
+		ctx := context.Background()
+		if base != nil {
+			ctx = base(ln)
+		}
+		return context.WithValue(ctx, drainingKey{}, d.began)
+	}
+	hook := srv.ConnState
+	srv.ConnState = func(c net.Conn, state http.ConnState) {
+		d.conns.state(c, state)
+		if hook != nil {
+			hook(c, state)
+		}
+	}
+	d.goAway = newGoAway(srv)
+	return d
+}
+
+// ServeHTTP tells the clients of a server that drains to go elsewhere for their
+// next request. In HTTP/2 net/http makes GOAWAY of the header.
+func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.draining.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	d.next.ServeHTTP(w, r)
+}
+
+// drain returns when the last connection has ended, or the context and with it
+// all connections.
+func (d *httpDrain) drain(ctx context.Context) error {
+	d.once.Do(func() { d.err = d.run(ctx) })
+	return d.err
+}
+
+func (d *httpDrain) run(ctx context.Context) error {
+	d.draining.Store(true)
+	d.begin()
+	if d.goAway != nil {
+		go d.goAway.Shutdown(ctx)
+	}
+	// The listeners are closed. What was accepted last is counted when Serve has
+	// returned.
+	d.serving.Wait()
+	select {
+	case <-d.conns.none():
+		return nil
+	case <-patience(ctx).Done():
+	case <-ctx.Done():
+	}
+	// From here on what is idle may be closed.
+	if err := d.srv.Shutdown(ctx); err == nil {
+		select { // hijacked connections are not Shutdown's
+		case <-d.conns.none():
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	n := d.conns.len()
+	err := d.srv.Close()
+	d.conns.close()
+	return errors.Join(fmt.Errorf("handoff: %d connections were cut: %w", n, context.Cause(ctx)), err)
+}
+
+// newGoAway returns a server that has no connections of its own, but whose
+// Shutdown sends GOAWAY on the HTTP/2 connections of srv, which srv.Shutdown can't
+// do without closing the idle HTTP/1 connections too. It works because net/http
+// lets one server's HTTP/2 code, which has the list of connections, serve
+// another's (http.Server.TLSNextProto).
+//
+// It returns nil if srv has no HTTP/2, or brings its own implementation; there
+// the header that ServeHTTP sets does the same at the next request.
+func newGoAway(srv *http.Server) *http.Server {
+	if srv.TLSNextProto != nil {
+		return nil
+	}
+	twin := &http.Server{
+		Protocols:   srv.Protocols,
+		HTTP2:       srv.HTTP2,
+		IdleTimeout: srv.IdleTimeout,
+		ReadTimeout: srv.ReadTimeout,
+		ErrorLog:    srv.ErrorLog,
+	}
+	_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
+	if len(twin.TLSNextProto) == 0 {
+		return nil
+	}
+	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	for proto, serve := range twin.TLSNextProto {
+		srv.TLSNextProto[proto] = serve
+	}
+	return twin
+}
+
+type closedListener struct{}
+
+func (closedListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (closedListener) Close() error              { return nil }
+func (closedListener) Addr() net.Addr            { return &net.TCPAddr{} }

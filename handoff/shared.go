@@ -1,0 +1,125 @@
+package handoff
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/handoff-dev/handoff/handoff/internal/link"
+)
+
+type origin = link.Origin
+
+// shared is a descriptor that goes on to the successor.
+type shared struct {
+	File
+	origin origin
+	gate   *gate        // nil for what is only kept
+	end    func() error // ends its use by this generation; nil for what is only kept
+}
+
+// Keep hands file on to every successor too, under its name: an inherited file, a
+// connection, or one that this program has opened. The program goes on to use
+// and to close it: once it is closed, it isn't handed on any more. The successor
+// finds it in [Upgrader.Inherited].
+func (u *Upgrader) Keep(file File) error {
+	if err := checkName(file.Name); err != nil {
+		return fmt.Errorf("handoff: keep: %w", err)
+	}
+	if file.Conn == nil {
+		return fmt.Errorf("handoff: keep %q: it has no Conn", file.Name)
+	}
+	return u.register(&shared{File: file})
+}
+
+// Forget takes back Keep: conn isn't handed on any more. It does not close it.
+func (u *Upgrader) Forget(conn syscall.Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.shared = slices.DeleteFunc(u.shared, func(s *shared) bool { return s.Conn == conn && s.gate == nil })
+}
+
+// register adds s to what is handed on, and opens its gate if this generation is
+// accepting.
+func (u *Upgrader) register(s *shared) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended != nil {
+		return u.ended
+	}
+	u.shared = append(u.shared, s)
+	if s.gate != nil {
+		s.gate.set(u.gates)
+	}
+	return nil
+}
+
+// forget is when the program closes a socket of its own accord.
+func (u *Upgrader) forget(s *shared) {
+	u.mu.Lock()
+	i := slices.Index(u.shared, s)
+	if i >= 0 {
+		u.shared = slices.Delete(u.shared, i, i+1)
+	}
+	last := i >= 0 && u.main
+	u.mu.Unlock()
+	if last {
+		u.unlink(s.origin)
+	}
+}
+
+// setGates opens or pauses all sockets.
+func (u *Upgrader) setGates(state gateState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.gates = state
+	for _, s := range u.shared {
+		if s.gate != nil {
+			s.gate.set(state)
+		}
+	}
+}
+
+// endShared ends the use of all sockets by this generation; why is what Listen
+// returns from now on. The last generation of the service removes the files of
+// its unix sockets.
+func (u *Upgrader) endShared(why error, last bool) {
+	u.mu.Lock()
+	ended := u.shared
+	u.shared, u.ended = nil, why
+	u.mu.Unlock()
+	for _, s := range ended {
+		if last {
+			u.unlink(s.origin)
+		}
+		if s.end == nil {
+			continue
+		}
+		if err := s.end(); err != nil {
+			u.log.Warn("closing a socket", "name", s.Name, "error", err)
+		}
+	}
+}
+
+// exports returns duplicates of what is to be handed on, the caller's to close,
+// and their origins. What the program has closed is left out.
+func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, s := range u.shared {
+		d, err := duplicate(s.File)
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+			continue
+		}
+		if err != nil {
+			closeAll(files)
+			return nil, nil, err
+		}
+		files = append(files, d)
+		origins = append(origins, s.origin)
+	}
+	return files, origins, nil
+}

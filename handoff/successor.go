@@ -1,0 +1,194 @@
+package handoff
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/link"
+	"github.com/handoff-dev/handoff/handoff/internal/notify"
+)
+
+// successor is the next generation as its predecessor sees it. Its fields belong
+// to the goroutine of loop, but for what is set before it starts.
+type successor struct {
+	cmd   *exec.Cmd
+	files []*os.File // to hand over; closed once it has started
+	link  *link.Conn
+	inbox *notify.Receiver
+	hello link.Hello
+
+	pid    int  // 0 until it has started
+	doomed bool // to be killed when it has started
+	linked bool // it is one of us: it has said hello
+	ready  bool
+	status string
+	errno  error
+}
+
+// grace is how long a successor that has failed may take to end by itself.
+const grace = 5 * time.Second
+
+// start begins an upgrade. All that takes time happens outside of the loop.
+func (u *Upgrader) start() {
+	u.log.Info("starting a successor", "command", u.command().Path)
+	s, err := u.newSuccessor()
+	u.successor = s
+	if err != nil {
+		u.handle(occurrence{event: eventSuccessorGone, cause: err, from: s})
+		return
+	}
+	u.startClock(u.opts.ReadyTimeout, eventSuccessorFailed, ErrTimeout)
+	go u.watch(s)
+}
+
+// newSuccessor prepares everything but the process. It returns a successor on
+// errors too, for the report.
+func (u *Upgrader) newSuccessor() (*successor, error) {
+	s := &successor{cmd: u.command()}
+	if s.cmd.Path == "" {
+		return s, errors.New("handoff: this process's own path is unknown; set Options.Command")
+	}
+	var err error
+	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.family.manager}
+	if s.files, s.hello.Files, err = u.exports(); err != nil {
+		return s, err
+	}
+	if s.inbox, err = notify.Listen(); err != nil {
+		closeAll(s.files)
+		return s, err
+	}
+	return s, nil
+}
+
+func (u *Upgrader) command() *exec.Cmd {
+	cmd := &exec.Cmd{
+		Path:   u.opts.Command,
+		Args:   u.opts.Args,
+		Env:    u.opts.Env,
+		Dir:    u.opts.Dir,
+		Stdin:  os.Stdin,
+		Stdout: os.Stdout,
+		Stderr: os.Stderr,
+	}
+	if cmd.Path == "" {
+		cmd.Path = started.path
+	}
+	if cmd.Args == nil {
+		cmd.Args = started.args
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	if cmd.Dir == "" {
+		cmd.Dir = started.dir
+	}
+	return cmd
+}
+
+// watch starts s and follows it to its end.
+func (u *Upgrader) watch(s *successor) {
+	err := s.launch()
+	closeAll(s.files)
+	if err != nil {
+		s.inbox.Close()
+		u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
+		return
+	}
+	process := s.cmd.Process
+	u.post(occurrence{run: func() {
+		s.pid = process.Pid
+		if s.doomed {
+			s.terminate(true)
+		}
+	}})
+	go u.hear(s, process.Pid)
+	go u.followSuccessor(s)
+	err = s.cmd.Wait()
+	if err == nil {
+		err = ErrExited
+	}
+	s.inbox.Close()
+	u.log.Debug("successor's process has ended", "pid", process.Pid, "state", s.cmd.ProcessState.String())
+	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
+}
+
+// hear follows what the successor tells of itself by sd_notify(3).
+func (u *Upgrader) hear(s *successor, pid int) {
+	for {
+		m, err := s.inbox.Receive()
+		if err != nil {
+			return // closed
+		}
+		if m.Fault != nil {
+			u.log.Warn("notification", "error", m.Fault)
+			continue
+		}
+		if !m.From(pid) {
+			u.log.Warn("ignoring a notification of a process that is not the successor", "pid", m.PID, "uid", m.UID)
+			continue
+		}
+		u.post(occurrence{run: func() { u.noted(s, m) }})
+	}
+}
+
+// noted takes one notification of the successor.
+func (u *Upgrader) noted(s *successor, m notify.Message) {
+	if s != u.successor {
+		return
+	}
+	if status := m.Status(); status != "" {
+		s.status = status
+	}
+	if errno := m.Errno(); errno != 0 {
+		s.errno = errno
+	}
+	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
+		u.startClock(d, eventSuccessorFailed, ErrTimeout)
+	}
+	if lines := m.Forwardable(); len(lines) > 0 && u.machine.phase == phaseDraining {
+		states := make([]State, len(lines))
+		for i, line := range lines {
+			states[i] = State(line)
+		}
+		u.tellManager(states...)
+	}
+	if m.Ready() && !s.ready {
+		s.ready = true
+		u.handle(occurrence{event: eventSuccessorReady, from: s})
+	}
+}
+
+// terminate ends the process: with force at once, else it may end by itself for
+// a while. That it has ended is an event of its own.
+func (s *successor) terminate(force bool) {
+	if s.pid == 0 {
+		s.doomed = true
+		return
+	}
+	process := s.cmd.Process
+	if !force && process.Signal(syscall.SIGTERM) == nil {
+		time.AfterFunc(grace, func() { _ = process.Kill() })
+		return
+	}
+	_ = process.Kill()
+}
+
+// dismiss asks the process to end in its own time.
+func (s *successor) dismiss() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+}
+
+// explain makes the error that Upgrade returns.
+func (s *successor) explain(cause error) error {
+	e := &UpgradeError{Phase: "start", PID: s.pid, Status: s.status, Errno: s.errno, Err: cause}
+	switch {
+	case s.ready:
+		e.Phase = "probation"
+	case s.pid != 0:
+		e.Phase = "ready"
+	}
+	return e
+}

@@ -1,0 +1,235 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+)
+
+// Upgrader leads one generation of a service through its life: it inherits,
+// listens, gets ready, and hands over to a successor or stops. A process makes
+// one with [New] and ends it with [Upgrader.Run] or [Upgrader.Close]. Its methods
+// may be called by any goroutine.
+type Upgrader struct {
+	opts       Options
+	log        *slog.Logger
+	generation int
+
+	inherited *Set
+	origins   []origin // of what is in inherited, by index, as the predecessor told
+
+	// Owned by the goroutine of loop.
+	machine   machine
+	successor *successor
+	answer    chan<- error // of the call of Upgrade in progress
+	clock     *time.Timer
+	family    family
+
+	events   chan occurrence
+	signals  chan os.Signal
+	done     chan struct{} // closed by Close
+	looped   chan struct{} // closed when loop has returned
+	draining chan struct{} // closed when the connections are to end
+	hurry    chan struct{} // closed when they are to end soon
+	cut      chan struct{} // closed when they are to end now
+	over     sync.Once
+
+	mu     sync.Mutex
+	shared []*shared
+	gates  gateState // of the sockets
+	ended  error     // why there can be no more of them
+	main   bool      // this is the main generation
+}
+
+// occurrence is an event on its way to the loop.
+type occurrence struct {
+	event  event
+	cause  error
+	from   *successor   // whose event it is, if a successor's
+	answer chan<- error // where somebody waits for the outcome
+	run    func()       // in place of an event: something for the loop to do
+}
+
+// New makes this process a generation: it reads what it has inherited (see
+// [Inherit]), removes the variables of the protocol from the environment, and
+// begins to listen to signals. A malformed environment is an error that names
+// the variable; so are options that can't be right.
+func New(opts Options) (*Upgrader, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	set, err := Inherit(opts.Inherit)
+	if err != nil {
+		return nil, err
+	}
+	u := &Upgrader{
+		opts:       opts,
+		log:        opts.Logger,
+		generation: 1,
+		inherited:  set,
+		events:     make(chan occurrence),
+		signals:    make(chan os.Signal, 16),
+		done:       make(chan struct{}),
+		looped:     make(chan struct{}),
+		draining:   make(chan struct{}),
+		hurry:      make(chan struct{}),
+		cut:        make(chan struct{}),
+	}
+	if err := u.meetPredecessor(); err != nil {
+		set.Close()
+		return nil, err
+	}
+	u.log = u.log.With("generation", u.generation)
+	if u.machine.awaiting {
+		u.gates = gatePaused
+	}
+	if all := append(append([]os.Signal(nil), opts.UpgradeSignals...), opts.StopSignals...); len(all) > 0 {
+		signal.Notify(u.signals, all...)
+	}
+	go u.loop()
+	return u, nil
+}
+
+// Generation returns 1 for a process that was started anew, 2 for its successor,
+// and so on.
+func (u *Upgrader) Generation() int { return u.generation }
+
+// Inherited returns what was passed to this process and has not been taken yet.
+// What is still in it at [Upgrader.Ready] is closed. What is taken from it is
+// handed on only if it goes to [Upgrader.Keep].
+func (u *Upgrader) Inherited() *Set { return u.inherited }
+
+// Ready says that the service is ready: its sockets accept, the predecessor (or
+// the service manager, by sd_notify(3)) is told, and inherited descriptors that
+// nobody took are closed, with a warning that names them. The PID file is
+// written now, or when the predecessor commits to this generation.
+//
+// An error means that the service can't go on: the PID file can't be written,
+// or it is stopping ([ErrStopping]). Another call does nothing. [Upgrader.Run]
+// calls it.
+func (u *Upgrader) Ready() error { return u.ask(occurrence{event: eventReady}) }
+
+// Upgrade starts a successor and hands over to it. It returns nil when the
+// successor has taken over for good. Then this generation has to let its
+// connections end and exit; Run sees to it, others watch [Upgrader.Draining].
+//
+// Otherwise nothing has changed: this generation serves as before, the successor
+// is gone, and the error is an [*UpgradeError] with the phase and the cause. At
+// the end of ctx the upgrade is given up. [ErrNotReady], [ErrUpgradeInProgress],
+// [ErrHandedOver], [ErrStopping] and [ErrUnsupported] tell of a state in which
+// there can be none.
+func (u *Upgrader) Upgrade(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	answer := make(chan error, 1)
+	if !u.post(occurrence{event: eventUpgrade, answer: answer}) {
+		return ErrStopping
+	}
+	giveUp := context.AfterFunc(ctx, func() {
+		u.post(occurrence{run: func() {
+			if u.answer == answer {
+				u.handle(occurrence{event: eventSuccessorFailed, cause: context.Cause(ctx)})
+			}
+		}})
+	})
+	defer giveUp()
+	select {
+	case err := <-answer:
+		return err
+	case <-u.done:
+		return ErrStopping
+	}
+}
+
+// Stop stops the service, or makes a generation hurry that is draining or
+// stopping already. It returns at once; [Upgrader.Draining] tells when the
+// connections are to end.
+func (u *Upgrader) Stop() { u.post(occurrence{event: eventStop}) }
+
+// Draining returns a channel that is closed when this generation accepts no more,
+// because its successor has taken over or because it stops: its connections have
+// to end, and the process then has to exit.
+func (u *Upgrader) Draining() <-chan struct{} { return u.draining }
+
+// Close ends the generation: sockets that are still open are closed, the PID file
+// is removed if the service ends with it, the predecessor and the successor take
+// its end of the link for its end. Call it last, just before the process exits.
+func (u *Upgrader) Close() error {
+	u.over.Do(func() {
+		signal.Stop(u.signals)
+		close(u.done)
+		<-u.looped
+		u.finish()
+	})
+	return nil
+}
+
+// post gives something to the loop, unless the loop is over.
+func (u *Upgrader) post(o occurrence) bool {
+	select {
+	case u.events <- o:
+		return true
+	case <-u.done:
+		return false
+	}
+}
+
+// ask posts something and waits for the answer.
+func (u *Upgrader) ask(o occurrence) error {
+	answer := make(chan error, 1)
+	o.answer = answer
+	if !u.post(o) {
+		return ErrStopping
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-u.done:
+		return ErrStopping
+	}
+}
+
+// UpgradeError says why an upgrade failed. The generation that tried it serves
+// as before.
+type UpgradeError struct {
+	// Phase is how far the upgrade came: "start", "ready" (the successor ran, and
+	// was waited for) or "probation".
+	Phase string
+	// PID is the successor's process, 0 if there was none.
+	PID int
+	// Status and Errno are the last STATUS= and ERRNO= that the successor sent.
+	Status string
+	Errno  error
+	// Err is the cause: an [*fs.PathError] if the file can't be executed, an
+	// [*exec.ExitError] or [ErrExited] if the process ended, [ErrTimeout], the
+	// cause of the end of Upgrade's context, …
+	Err error
+}
+
+func (e *UpgradeError) Error() string {
+	text := "handoff: the upgrade failed (" + e.Phase + "): " + e.Err.Error()
+	if e.Status != "" {
+		text += `; its last status was "` + e.Status + `"`
+	}
+	if e.Errno != nil {
+		text += "; it reported: " + e.Errno.Error()
+	}
+	return text
+}
+
+func (e *UpgradeError) Unwrap() error { return e.Err }
+
+// Causes of an [UpgradeError].
+var (
+	// ErrTimeout: the successor wasn't ready within Options.ReadyTimeout.
+	ErrTimeout = errors.New("the successor was not ready in time")
+	// ErrExited: the successor ended with status 0, without having been ready or
+	// in its probation.
+	ErrExited = errors.New("the successor exited")
+)

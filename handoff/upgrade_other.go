@@ -1,0 +1,6 @@
+//go:build !unix
+
+package handoff
+
+// launch can't start a successor on this system.
+func (s *successor) launch() error { return ErrUnsupported }
