@@ -41,8 +41,12 @@ func TestEachMisbehaviourCountsUnderItsKind(t *testing.T) {
 			return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" + string(b[:9])
 		}), Truncated},
 		{"is silent", once(func(c net.Conn, _ []byte) { io.Copy(io.Discard, c) }), Timeout},
-		{"answers 503", says(func(b []byte) string { return strings.Replace(reply(b, "Connection: close\r\n"), "200 OK", "503 Busy", 1) }), Status},
-		{"echoes another body", says(func(b []byte) string { return reply([]byte(strings.Replace(string(b), "request ", "request 1", 1)), "") }), Mismatch},
+		{"answers 503", says(func(b []byte) string {
+			return strings.Replace(reply(b, "Connection: close\r\n"), "200 OK", "503 Busy", 1)
+		}), Status},
+		{"echoes another body", says(func(b []byte) string {
+			return reply([]byte(strings.Replace(string(b), "request ", "request 1", 1)), "")
+		}), Mismatch},
 		{"answers twice", says(func(b []byte) string { return reply(b, "") + reply(b, "") }), Mismatch},
 		{"speaks no HTTP", says(func([]byte) string { return "220 ready\r\n\r\n" }), Mismatch},
 	} {
