@@ -1,0 +1,106 @@
+//go:build unix
+
+package handoff
+
+import (
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// kindOf looks at an open descriptor without changing it. The text is empty
+// where kind.String says all there is to say. The addresses are nil for what is
+// no socket, or a socket of a family that the net package doesn't know.
+func kindOf(fd int) (kind Kind, text string, local, remote net.Addr) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return KindOther, fmt.Sprintf("file of unknown kind (fstat: %v)", err), nil, nil
+	}
+	switch uint32(st.Mode) & unix.S_IFMT {
+	case unix.S_IFSOCK:
+		return socketKindOf(fd)
+	case unix.S_IFIFO:
+		return KindFIFO, "", nil, nil
+	case unix.S_IFREG:
+		kind, text = regularKindOf(fd, st.Nlink == 0)
+		return kind, text, nil, nil
+	case unix.S_IFCHR:
+		return KindCharDevice, "", nil, nil
+	case unix.S_IFDIR:
+		return KindDirectory, "", nil, nil
+	case unix.S_IFBLK:
+		return KindOther, "block device", nil, nil
+	}
+	return KindOther, "", nil, nil
+}
+
+func socketKindOf(fd int) (Kind, string, net.Addr, net.Addr) {
+	sotype, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return KindSocket, fmt.Sprintf("socket of unknown type (getsockopt: %v)", err), nil, nil
+	}
+	f := socketFacts{}
+	f.class, f.classText = classOf(sotype)
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		bound = nil
+	}
+	peer, err := unix.Getpeername(fd)
+	if err != nil {
+		peer = nil
+	} else {
+		f.connected = true
+	}
+	f.family = familyOf(fd, bound, f.class)
+	f.listening = listens(fd, bound, f.connected) && f.class != classDatagram
+
+	kind, text := f.kind()
+	return kind, text, addrOf(bound, f.class), addrOf(peer, f.class)
+}
+
+// listens asks SO_ACCEPTCONN. Where the system doesn't answer that (Darwin), a
+// bound stream socket without a peer is taken for a listener.
+func listens(fd int, bound unix.Sockaddr, connected bool) bool {
+	if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil {
+		return v != 0
+	}
+	if connected {
+		return false
+	}
+	switch sa := bound.(type) {
+	case *unix.SockaddrInet4:
+		return sa.Port != 0
+	case *unix.SockaddrInet6:
+		return sa.Port != 0
+	case *unix.SockaddrUnix:
+		return sa.Name != ""
+	}
+	return false
+}
+
+func classOf(sotype int) (socketClass, string) {
+	switch sotype {
+	case unix.SOCK_STREAM:
+		return classStream, "stream"
+	case unix.SOCK_DGRAM:
+		return classDatagram, "datagram"
+	case unix.SOCK_SEQPACKET:
+		return classSeqpacket, "seqpacket"
+	case unix.SOCK_RAW:
+		return classOther, "raw"
+	}
+	return classOther, fmt.Sprintf("type %d", sotype)
+}
+
+func addrOf(sa unix.Sockaddr, class socketClass) net.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return ipAddr(class, sa.Addr[:], sa.Port, "")
+	case *unix.SockaddrInet6:
+		return ipAddr(class, sa.Addr[:], sa.Port, zoneName(sa.ZoneId))
+	case *unix.SockaddrUnix:
+		return unixAddr(class, sa.Name)
+	}
+	return nil
+}
