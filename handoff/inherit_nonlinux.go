@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package handoff
+
+func ownPidfdID() (uint64, bool) { return 0, false }
