@@ -23,7 +23,7 @@ func (e endpoint) specific() bool { return e.path != "" || e.port != 0 }
 // requested returns the endpoint of what a program asks Listen for. It is not
 // specific if the address can't be resolved; the bind will say why.
 func requested(ctx context.Context, network, address string) endpoint {
-	family := familyOf(network)
+	family := netFamily(network)
 	if strings.HasPrefix(family, "unix") {
 		return endpoint{family: family, path: cleanPath(address)}
 	}
@@ -71,7 +71,7 @@ func foldIP(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-func familyOf(network string) string {
+func netFamily(network string) string {
 	if strings.HasPrefix(network, "tcp") || strings.HasPrefix(network, "udp") {
 		return network[:3]
 	}

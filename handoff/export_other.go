@@ -14,6 +14,6 @@ func export(cmd *exec.Cmd, files []File) error {
 	return ErrUnsupported
 }
 
-func duplicate(File) (*os.File, error) { return nil, ErrUnsupported }
+func dupFile(File) (*os.File, error) { return nil, ErrUnsupported }
 
 func closeAll([]*os.File) {}

@@ -25,7 +25,7 @@ func export(cmd *exec.Cmd, files []File) error {
 	duplicates := make([]*os.File, 0, len(files))
 	defer func() { closeAll(duplicates) }()
 	for _, f := range files {
-		d, err := duplicate(f)
+		d, err := dupFile(f)
 		if err != nil {
 			return err
 		}
@@ -108,10 +108,10 @@ func stageResult(cmd *exec.Cmd, report io.Reader) error {
 	return &fs.PathError{Op: "exec", Path: cmd.Path, Err: syscall.Errno(number)}
 }
 
-// duplicate returns a close-on-exec duplicate of f's descriptor. It is not made
+// dupFile returns a close-on-exec duplicate of f's descriptor. It is not made
 // by File or Fd, which would put the live socket into blocking mode for every
 // holder; os.NewFile keeps the mode that it finds (see its documentation).
-func duplicate(f File) (*os.File, error) {
+func dupFile(f File) (*os.File, error) {
 	raw, err := f.Conn.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, err)

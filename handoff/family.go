@@ -33,6 +33,7 @@ const linkWait = time.Second
 // meetPredecessor finds out who started this process.
 func (u *Upgrader) meetPredecessor() error {
 	fd, linked := stage.Link()
+	value := os.Getenv(stage.LinkVariable)
 	os.Unsetenv(stage.LinkVariable)
 	var err error
 	if !linked {
@@ -42,7 +43,7 @@ func (u *Upgrader) meetPredecessor() error {
 	}
 	conn, err := link.Open(fd)
 	if err != nil {
-		return &EnvError{Variable: stage.LinkVariable, Err: err}
+		return &EnvError{Variable: stage.LinkVariable, Value: value, Reason: "it must name the socket to the predecessor", Err: err}
 	}
 	hello, err := greet(conn)
 	if err != nil {

@@ -110,7 +110,7 @@ func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, s := range u.shared {
-		d, err := duplicate(s.File)
+		d, err := dupFile(s.File)
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 			continue
 		}
