@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -170,10 +171,11 @@ func (u *Upgrader) fail(cause error) {
 		err = s.explain(cause)
 	}
 	u.log.Error("upgrade failed", "error", err)
-	u.reply(err)
 	if u.machine.phase == phaseServing {
+		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))
 		u.successor = nil
 	}
+	u.reply(err)
 }
 
 // closeUntaken closes what was passed to this process and nobody wants.
@@ -199,7 +201,10 @@ func (u *Upgrader) drain() {
 	last := u.main && why == ErrStopping
 	u.mu.Unlock()
 	if last {
-		u.tellManager(Stopping)
+		u.tellManager(Stopping, Status("Stopping"))
+	}
+	if why == ErrHandedOver {
+		go u.reportDrain(u.successor.link)
 	}
 	// First, so that who sees a listener closed can see why.
 	close(u.draining)

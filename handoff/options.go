@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -43,6 +44,13 @@ type Options struct {
 	// stops if it still names the process that stops. A relative path is taken
 	// from the directory in which the process was started. "" means none.
 	PIDFile string
+
+	// Watchdog, if not nil, has the Upgrader keep the service manager's watchdog
+	// quiet where the unit asks for it (WatchdogSec=, sd_watchdog_enabled(3)): the
+	// main generation pings as long as Watchdog returns nil. It is to find out
+	// whether the service works, in less than half of the interval, which is
+	// when its context ends. When it fails or hangs, the manager acts.
+	Watchdog func(context.Context) error
 
 	// Command, Args, Env and Dir say how a successor is started.
 	//

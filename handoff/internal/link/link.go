@@ -36,6 +36,9 @@ const (
 	// KindUpgrade asks the newest generation, which is who holds the other end,
 	// to upgrade.
 	KindUpgrade Kind = 5
+	// KindStatus tells the newest generation how far a draining one is; the body
+	// is a [Status].
+	KindStatus Kind = 6
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -80,6 +83,11 @@ type Origin struct {
 type Elder struct {
 	PID        int `json:"pid"`
 	Generation int `json:"generation"`
+}
+
+// Status is how far a draining generation is.
+type Status struct {
+	Connections int `json:"connections"` // that are left
 }
 
 // Message is one message that was received. Its files are close-on-exec and
