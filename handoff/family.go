@@ -15,7 +15,8 @@ import (
 type family struct {
 	predecessor *relative   // until it has committed, then it is an elder
 	elders      []*relative // those that drain, the oldest first
-	abandoned   []origin    // unix sockets that this version of the program doesn't want any more
+	abandoned   []origin    // sockets that this version of the program doesn't want any more
+	dropped     []string    // and their names
 }
 
 // relative is another generation, at the other end of a link.
@@ -36,6 +37,7 @@ func (u *Upgrader) meetPredecessor() error {
 	value := os.Getenv(stage.LinkVariable)
 	os.Unsetenv(stage.LinkVariable)
 	if !linked {
+		u.readIndex()
 		return u.meetManager("", false)
 	}
 	conn, err := link.Open(fd)

@@ -182,8 +182,9 @@ func (u *Upgrader) fail(cause error) {
 func (u *Upgrader) closeUntaken() {
 	for e := range u.inherited.All() {
 		u.log.Warn("closing an inherited descriptor that the program did not take", "descriptor", e.String())
-		if e.Index < len(u.origins) {
+		if e.Index < len(u.origins) && u.origins[e.Index].Ours {
 			u.family.abandoned = append(u.family.abandoned, u.origins[e.Index])
+			u.family.dropped = append(u.family.dropped, e.Name)
 		}
 	}
 	if err := u.inherited.Close(); err != nil {

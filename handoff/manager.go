@@ -21,6 +21,7 @@ type manager struct {
 	deaf     bool      // it supervises this process and gave it no NOTIFY_SOCKET
 	watchdog time.Duration
 	pings    context.CancelFunc // ends them
+	stored   []*shared          // what is in its fd store
 }
 
 // meetManager reads what the manager has told this process, which its
@@ -92,6 +93,7 @@ func (u *Upgrader) become() {
 		u.unlink(o)
 	}
 	u.family.abandoned = nil
+	u.syncStore()
 	if u.generation > 1 {
 		// The program's own notifications were for the predecessor so far.
 		if u.manager.address != "" {

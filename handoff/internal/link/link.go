@@ -66,9 +66,12 @@ type Hello struct {
 
 // Origin tells where a descriptor comes from.
 type Origin struct {
+	Name string `json:"name,omitempty"`
 	// Ours: a generation of this service made the socket. Others were handed in
 	// from outside.
 	Ours bool `json:"ours,omitempty"`
+	// Stored: the program has put it into the service manager's store.
+	Stored bool `json:"stored,omitempty"`
 	// Network and Address are what the program asked for.
 	Network string `json:"network,omitempty"`
 	Address string `json:"address,omitempty"`
