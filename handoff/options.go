@@ -30,6 +30,11 @@ type Options struct {
 	// should it die this generation accepts again, with no connection refused.
 	// 0 means one second, less than 0 means none.
 	Probation time.Duration
+	// HealthCheck, if not nil, is asked during the probation, in this process,
+	// whether the successor works: only the successor accepts then, so a request to
+	// the service's own address reaches it. The probation lasts until it returns.
+	// An error rolls back. Its context ends after ReadyTimeout.
+	HealthCheck func(context.Context) error
 	// DrainTimeout is how long the connections of a generation that has handed
 	// over, or of a service that stops, may take to end. Then they are cut. 0
 	// means 30 seconds.

@@ -45,7 +45,7 @@ func (u *Upgrader) start() {
 		u.handle(occurrence{event: eventSuccessorGone, cause: err, from: s})
 		return
 	}
-	u.startClock(u.opts.ReadyTimeout, eventSuccessorFailed, ErrTimeout)
+	u.awaitReady(u.opts.ReadyTimeout)
 	go u.watch(s)
 }
 
@@ -151,7 +151,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		s.errno = errno
 	}
 	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
-		u.startClock(d, eventSuccessorFailed, ErrTimeout)
+		u.awaitReady(d)
 	}
 	if lines := m.Forwardable(); len(lines) > 0 {
 		states := make([]State, len(lines))
