@@ -264,11 +264,8 @@ func (u *Upgrader) finish() {
 		}
 	}
 	u.stopClock()
-	if s := u.successor; s != nil && s.inbox != nil {
-		s.inbox.Close()
-	}
-	if s := u.successor; s != nil && s.link != nil {
-		s.link.Close()
+	if u.successor != nil {
+		u.successor.release()
 	}
 	if p := u.family.predecessor; p != nil {
 		p.conn.Close()

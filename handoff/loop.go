@@ -213,6 +213,9 @@ func (u *Upgrader) fail(cause error) {
 	u.log.Error("upgrade failed", "error", err)
 	if u.machine.phase == phaseServing {
 		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))
+		if u.successor.pid != 0 {
+			u.successor.link.Close()
+		}
 		u.successor = nil
 	}
 	u.reply(err)

@@ -24,6 +24,8 @@ type successor struct {
 	sibling bool
 	pidfd   *os.File // of a sibling
 
+	launched chan struct{} // closed when it has started, or has failed to
+
 	pid    int  // 0 until it has started
 	doomed bool // to be killed when it has started
 	linked bool // it is one of us: it has said hello
@@ -52,7 +54,7 @@ func (u *Upgrader) start() {
 // newSuccessor prepares everything but the process. It returns a successor on
 // errors too, for the report.
 func (u *Upgrader) newSuccessor() (*successor, error) {
-	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil}
+	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{})}
 	if err := u.refusal(); err != nil {
 		return s, err
 	}
@@ -99,6 +101,7 @@ func (u *Upgrader) command() *exec.Cmd {
 // watch starts s and follows it to its end.
 func (u *Upgrader) watch(s *successor) {
 	err := s.launch()
+	close(s.launched)
 	closeAll(s.files)
 	if err != nil {
 		s.inbox.Close()
@@ -160,7 +163,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		}
 		u.tellManager(states...)
 	}
-	if m.Ready() && !s.ready {
+	if m.Ready() && u.machine.phase == phaseUpgrading {
 		s.ready = true
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
 	}
@@ -179,6 +182,28 @@ func (s *successor) terminate(force bool) {
 		return
 	}
 	_ = process.Kill()
+}
+
+// release is when this generation ends. A successor that was to be ended while
+// it was being started is ended now; else it would take over a service that has
+// been stopped.
+func (s *successor) release() {
+	if s.inbox == nil {
+		return // nothing was started
+	}
+	s.inbox.Close()
+	select {
+	case <-s.launched:
+	case <-time.After(grace):
+		return // a stage that was stopped; it finds its link closed
+	}
+	if s.cmd.Process == nil {
+		return
+	}
+	if s.doomed {
+		_ = s.cmd.Process.Kill()
+	}
+	s.link.Close()
 }
 
 // dismiss asks the process to end in its own time.
