@@ -197,12 +197,15 @@ func (u *Upgrader) drain() {
 	}
 	u.mu.Lock()
 	last := u.main && why == ErrStopping
+	u.ended = why
 	u.mu.Unlock()
 	if last {
 		u.tellManager(Stopping)
 	}
-	u.endShared(why, last)
+	// First, for a service that ends because its socket was closed asks whether
+	// that is the drain, or a failure.
 	close(u.draining)
+	u.endShared(why, last)
 }
 
 // hasten shortens the drain: at first to a few seconds, then to nothing.
