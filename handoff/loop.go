@@ -243,6 +243,7 @@ func (u *Upgrader) drain() {
 	}
 	u.mu.Lock()
 	last := u.main && why == ErrStopping
+	u.ended = why
 	u.mu.Unlock()
 	if last {
 		u.tellManager(Stopping, Status("Stopping"))
@@ -250,7 +251,8 @@ func (u *Upgrader) drain() {
 	if why == ErrHandedOver {
 		go u.reportDrain(u.successor.link)
 	}
-	// First, so that who sees a listener closed can see why.
+	// First, for a service that ends because its socket was closed asks whether
+	// that is the drain, or a failure.
 	close(u.draining)
 	u.endShared(why, last)
 }

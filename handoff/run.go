@@ -148,6 +148,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	patience, impatient := context.WithCancel(context.Background())
 	ctx := context.WithValue(context.Background(), patienceKey{}, patience)
 	ctx, giveUp := context.WithCancelCause(ctx)
+	end := time.Now().Add(u.opts.DrainTimeout)
 	go func() {
 		timeout := time.NewTimer(u.opts.DrainTimeout)
 		defer timeout.Stop()
@@ -165,7 +166,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 			case <-hurry:
 				hurry = nil
 				impatient()
-				timeout.Reset(min(hurryTimeout, u.opts.DrainTimeout))
+				timeout.Reset(min(hurryTimeout, time.Until(end)))
 			case <-timeout.C:
 				giveUp(errDrainTimeout)
 			case <-u.cut:
