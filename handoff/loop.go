@@ -201,8 +201,9 @@ func (u *Upgrader) drain() {
 	if last {
 		u.tellManager(Stopping)
 	}
-	u.endShared(why, last)
+	// First, so that who sees a listener closed can see why.
 	close(u.draining)
+	u.endShared(why, last)
 }
 
 // hasten shortens the drain: at first to a few seconds, then to nothing.

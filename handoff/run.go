@@ -63,7 +63,10 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 			u.Stop()
 		case err := <-ends:
 			running--
-			if err != nil && fault == nil && !u.isDraining() {
+			if u.isDraining() {
+				continue // it has seen its listener closed before we have seen why
+			}
+			if err != nil && fault == nil {
 				fault = fmt.Errorf("handoff: a service has failed: %w", err)
 			}
 			if fault != nil || running == 0 {
