@@ -134,7 +134,7 @@ func TestClosingABoxEndsAllProcessesInItAndLeavesNothing(t *testing.T) {
 func TestATestReachesTheBoxsNetworkAndNoOtherDoes(t *testing.T) {
 	t.Parallel()
 	b := Start(t, Options{Units: map[string]string{
-		"echo.socket": "[Socket]\nListenStream=127.0.0.1:7\nListenStream=/run/echo\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
+		"echo.socket":   "[Socket]\nListenStream=127.0.0.1:7\nListenStream=/run/echo\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
 		"echo@.service": "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n",
 	}})
 	b.Do("start", "echo.socket")
