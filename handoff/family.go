@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -14,16 +15,16 @@ import (
 type family struct {
 	predecessor *relative   // until it has committed, then it is an elder
 	elders      []*relative // those that drain, the oldest first
-	manager     string      // the service manager's NOTIFY_SOCKET
-	notifier    *Notifier   // speaks to it; nil without one
-	abandoned   []origin    // unix sockets that this version of the program doesn't want any more
+	abandoned   []origin    // sockets that this version of the program doesn't want any more
+	dropped     []string    // and their names
 }
 
 // relative is another generation, at the other end of a link.
 type relative struct {
 	link.Elder
-	conn    *link.Conn
-	hurried bool
+	conn        *link.Conn
+	hurried     bool
+	connections int // that it has left
 }
 
 // linkWait bounds the sending of a message: all are small, so only a process
@@ -35,11 +36,9 @@ func (u *Upgrader) meetPredecessor() error {
 	fd, linked := stage.Link()
 	value := os.Getenv(stage.LinkVariable)
 	os.Unsetenv(stage.LinkVariable)
-	var err error
 	if !linked {
-		u.family.manager = os.Getenv("NOTIFY_SOCKET")
-		u.family.notifier, err = OpenNotifier()
-		return err
+		u.readIndex()
+		return u.meetManager("", false)
 	}
 	conn, err := link.Open(fd)
 	if err != nil {
@@ -50,16 +49,14 @@ func (u *Upgrader) meetPredecessor() error {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
-		return nil
+		return u.meetManager("", false)
+	}
+	if err := u.meetManager(hello.Manager, true); err != nil {
+		conn.Close()
+		return err
 	}
 	u.generation = hello.Generation + 1
 	u.origins = hello.Files
-	u.family.manager = hello.Manager
-	if hello.Manager != "" {
-		if u.family.notifier, err = DialNotifier(hello.Manager); err != nil {
-			u.log.Warn("the service manager's socket", "error", err)
-		}
-	}
 	u.machine.awaiting = true
 	p := &relative{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}, conn: conn}
 	u.family.predecessor = p
@@ -114,8 +111,8 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 		if r == u.family.predecessor {
 			u.family.predecessor = nil
 			u.log.Info("the predecessor has handed over", "pid", r.PID)
-			u.handle(occurrence{event: eventCommitted})
 			u.addElder(r)
+			u.handle(occurrence{event: eventCommitted})
 		}
 	case link.KindElder:
 		e := &relative{}
@@ -129,6 +126,12 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 		}
 		u.addElder(e)
 		go u.followRelative(e)
+	case link.KindStatus:
+		var s link.Status
+		if m.Decode(&s) == nil {
+			r.connections = s.Connections
+			u.report()
+		}
 	case link.KindUpgrade:
 		u.handle(occurrence{event: eventSignal})
 	}
@@ -169,7 +172,8 @@ func (u *Upgrader) lost(r *relative) {
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
-	u.log.Debug("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	u.report()
 }
 
 // adopt does what a predecessor that died could not do at its commit.
@@ -181,7 +185,7 @@ func (u *Upgrader) adopt() {
 	}
 	// systemd believes it under NotifyAccess=all; under main it has seen the
 	// main process die and acts by Restart=.
-	u.tellManager(MainPID(os.Getpid()), Ready)
+	u.tellManager(MainPID(os.Getpid()), Ready, u.serving())
 }
 
 // followSuccessor receives what the successor has to say, until it has ended.
@@ -210,10 +214,8 @@ func (u *Upgrader) followSuccessor(s *successor) {
 func (u *Upgrader) commit() {
 	u.stopClock()
 	s := u.successor
-	u.mu.Lock()
-	u.main = false
-	u.mu.Unlock()
-	u.tellManager(MainPID(s.pid), Ready)
+	u.fallSilent()
+	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
 	// A successor of another making doesn't read this, and nobody waits for it.
 	elders := u.family.elders
 	u.family.elders = nil
@@ -249,48 +251,6 @@ func (u *Upgrader) forward() {
 	}
 }
 
-// sayReady tells whoever started this process that it is ready.
-func (u *Upgrader) sayReady() {
-	if u.family.predecessor == nil {
-		u.tellManager(Ready)
-		return
-	}
-	n, err := OpenNotifier()
-	if err == nil {
-		err = n.Notify(Ready)
-		n.Close()
-	}
-	if err != nil {
-		u.log.Error("telling the predecessor that this generation is ready", "error", err)
-	}
-}
-
-// become makes this the main generation.
-func (u *Upgrader) become() {
-	u.mu.Lock()
-	u.main = true
-	u.mu.Unlock()
-	for _, o := range u.family.abandoned {
-		u.unlink(o)
-	}
-	u.family.abandoned = nil
-	if u.generation == 1 {
-		return
-	}
-	// The program's own notifications were for the predecessor so far.
-	if u.family.manager != "" {
-		os.Setenv("NOTIFY_SOCKET", u.family.manager)
-	} else {
-		os.Unsetenv("NOTIFY_SOCKET")
-	}
-}
-
-func (u *Upgrader) tellManager(states ...State) {
-	if err := u.family.notifier.Notify(states...); err != nil {
-		u.log.Warn("telling the service manager", "error", err)
-	}
-}
-
 // finish is the end of this generation; the loop is over.
 func (u *Upgrader) finish() {
 	u.mu.Lock()
@@ -316,5 +276,5 @@ func (u *Upgrader) finish() {
 	for _, e := range u.family.elders {
 		e.conn.Close()
 	}
-	u.family.notifier.Close()
+	u.manager.notifier.Close()
 }
