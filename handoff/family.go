@@ -13,10 +13,11 @@ import (
 
 // family is whom a generation knows. It belongs to the goroutine of loop.
 type family struct {
-	predecessor *relative   // until it has committed, then it is an elder
-	elders      []*relative // those that drain, the oldest first
-	abandoned   []origin    // sockets that this version of the program doesn't want any more
-	dropped     []string    // and their names
+	predecessor *relative       // until it has committed, then it is an elder
+	elders      []*relative     // those that drain, the oldest first
+	abandoned   []origin        // sockets that this version of the program doesn't want any more
+	dropped     []string        // and their names
+	gone        chan<- struct{} // to be closed when there are no elders
 }
 
 // relative is another generation, at the other end of a link.
@@ -151,11 +152,23 @@ func (u *Upgrader) addElder(r *relative) {
 		if e.hurried {
 			continue
 		}
-		e.hurried = true
 		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
-		if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
-			u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
-		}
+		u.hurryElder(e)
+	}
+}
+
+func (u *Upgrader) hurryElder(e *relative) {
+	e.hurried = true
+	if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
+		u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
+	}
+}
+
+// checkElders tells awaitElders when there are none.
+func (u *Upgrader) checkElders() {
+	if u.family.gone != nil && len(u.family.elders) == 0 {
+		close(u.family.gone)
+		u.family.gone = nil
 	}
 }
 
@@ -174,6 +187,7 @@ func (u *Upgrader) lost(r *relative) {
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
 	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
 	u.report()
+	u.checkElders()
 }
 
 // adopt does what a predecessor that died could not do at its commit.
@@ -201,9 +215,10 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			case link.KindHello:
 				s.linked = true
 			case link.KindHurry:
+				// Once: a signal may have said so already.
 				if u.machine.phase == phaseDraining {
 					u.log.Info("told to hurry")
-					u.hasten()
+					closeOnce(u.hurry)
 				}
 			}
 		}})

@@ -247,6 +247,9 @@ func (u *Upgrader) drain() {
 	u.mu.Unlock()
 	if last {
 		u.tellManager(Stopping, Status("Stopping"))
+		for _, e := range u.family.elders {
+			u.hurryElder(e)
+		}
 	}
 	if why == ErrHandedOver {
 		go u.reportDrain(u.successor.link)

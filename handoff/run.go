@@ -77,7 +77,26 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 			}
 		}
 	}
-	return errors.Join(fault, u.drainServices(services, ends, running))
+	fault = errors.Join(fault, u.drainServices(services, ends, running))
+	if u.stopped() {
+		u.awaitElders()
+	}
+	return fault
+}
+
+// awaitElders waits, when the service stops, for the older generations that still
+// drain. They have been told to hurry. This process is the last to go, because a
+// service manager takes its end for the end of the service.
+func (u *Upgrader) awaitElders() {
+	gone := make(chan struct{})
+	if !u.post(occurrence{run: func() { u.family.gone = gone; u.checkElders() }}) {
+		return
+	}
+	select {
+	case <-gone:
+	case <-u.cut:
+	case <-time.After(hurryTimeout + time.Second):
+	}
 }
 
 // count has the connections of a service counted, for reports.
