@@ -262,6 +262,7 @@ func (u *Upgrader) commit() {
 	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
 		u.log.Error("telling the successor that it has taken over", "error", err)
 	}
+	go u.reportDrain(s.link)
 }
 
 // passOn hands the link to an older generation over to the successor.

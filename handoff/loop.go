@@ -251,9 +251,6 @@ func (u *Upgrader) drain() {
 			u.hurryElder(e)
 		}
 	}
-	if why == ErrHandedOver {
-		go u.reportDrain(u.successor.link)
-	}
 	// First, for a service that ends because its socket was closed asks whether
 	// that is the drain, or a failure.
 	close(u.draining)

@@ -53,6 +53,9 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	}
 	running := len(services)
 	fault := u.Ready()
+	if errors.Is(fault, ErrStopping) {
+		fault = nil // it was told to stop before it was ready: so it does
+	}
 	if fault != nil {
 		u.Stop()
 	}
@@ -61,13 +64,16 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 		select {
 		case <-u.draining:
 			draining = true
+		case <-u.done: // somebody has called Close
+			draining = true
 		case <-end:
 			end = nil
 			u.Stop()
 		case err := <-ends:
 			running--
 			if u.isDraining() {
-				continue // it has seen its listener closed before we have seen why
+				fault = errors.Join(fault, drainFault(err))
+				continue
 			}
 			if err != nil && fault == nil {
 				fault = fmt.Errorf("handoff: a service has failed: %w", err)
@@ -112,13 +118,20 @@ func (u *Upgrader) count(set *connSet) {
 	u.connSets[set] = struct{}{}
 }
 
+// isDraining tells whether the drain has begun, or is about to: a service whose
+// socket is closed for the drain may end before u.draining is closed.
 func (u *Upgrader) isDraining() bool {
-	select {
-	case <-u.draining:
-		return true
-	default:
-		return false
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ended != nil
+}
+
+// drainFault returns the error for a service that has ended while draining.
+func drainFault(err error) error {
+	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return nil
 	}
+	return fmt.Errorf("handoff: a service has failed: %w", err)
 }
 
 // drainServices drains the services and waits until those that still run have
@@ -141,16 +154,37 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 	for ; running > 0; running-- {
 		select {
 		case err := <-ends:
-			if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
-				fault = errors.Join(fault, fmt.Errorf("handoff: a service has failed: %w", err))
-			}
+			fault = errors.Join(fault, drainFault(err))
 		case <-ctx.Done():
 			u.log.Warn("a service did not end", "cause", context.Cause(ctx))
 			running = 1
 		}
 	}
-	drains.Wait()
+	u.waitForDrains(ctx, &drains)
 	return fault
+}
+
+// cutTimeout is what a Drain gets to cut off what is left.
+const cutTimeout = time.Second
+
+// waitForDrains returns when all have ended, or when one goes on after the end of
+// its context: the process is to end all the same.
+func (u *Upgrader) waitForDrains(ctx context.Context, drains *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		drains.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+	case <-time.After(cutTimeout):
+		u.log.Warn("a service's Drain did not end", "cause", context.Cause(ctx))
+	}
 }
 
 // Causes of the end of a drain's context.

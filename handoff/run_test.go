@@ -74,31 +74,45 @@ func TestAStopEndsRunWithoutAnError(t *testing.T) {
 		u := newUpgrader(t, Options{})
 		end := running(u, context.Background(), acceptLoop(listenLocal(t, u)), acceptLoop(listenLocal(t, u)))
 		u.Stop()
-		if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
-			t.Fatal(err) // ErrStopping: it was told before it was ready
+		if err := until(t, end, "the end of Run"); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
-func TestADrainHasBegunWhenASocketIsClosedForIt(t *testing.T) {
+func TestAServiceThatEndsWithItsSocketHasNotFailed(t *testing.T) {
 	t.Parallel()
-	u := newUpgrader(t, Options{})
-	draining := make(chan bool, 1)
-	ended := make(chan struct{})
+	u := newUpgrader(t, Options{DrainTimeout: time.Hour})
+	closed, ended := make(chan struct{}), make(chan struct{})
 	if err := u.register(&shared{end: func() error {
-		draining <- u.isDraining() && u.stopped()
-		close(ended)
+		close(closed)
+		<-ended // before the drain can be seen to have begun
 		return nil
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	end := running(u, context.Background(), Service{Serve: func() error { <-ended; return net.ErrClosed }})
-	u.Stop()
-	if !until(t, draining, "the end of the socket") {
-		t.Error("a service that ends now would be taken for one that has failed")
+	hurried := false
+	end := running(u, context.Background(), Service{
+		Serve: func() error {
+			<-closed
+			time.AfterFunc(20*time.Millisecond, func() { close(ended) })
+			return net.ErrClosed
+		},
+		Drain: func(ctx context.Context) error {
+			select {
+			case <-u.hurry:
+				hurried = true
+			default:
+			}
+			return nil
+		},
+	})
+	handOver(u)
+	if err := until(t, end, "the end of Run"); err != nil {
+		t.Errorf("Run: %v", err)
 	}
-	if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
-		t.Error(err)
+	if hurried {
+		t.Error("it was made to hurry")
 	}
 }
 
@@ -108,11 +122,21 @@ func TestTheEndOfItsContextEndsRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	end := running(u, ctx, acceptLoop(listenLocal(t, u)))
 	cancel()
-	if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
+	if err := until(t, end, "the end of Run"); err != nil {
 		t.Error(err)
 	}
 	if _, err := u.Listen("", "tcp", "127.0.0.1:0"); !errors.Is(err, ErrStopping) {
 		t.Errorf("Listen afterwards: %v, want %v", err, ErrStopping)
+	}
+}
+
+func TestCloseEndsRun(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	end := running(u, context.Background(), acceptLoop(listenLocal(t, u)))
+	u.Close()
+	if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
+		t.Error(err)
 	}
 }
 
@@ -217,6 +241,32 @@ func TestAServiceThatNeverEndsDoesNotHoldUpTheEnd(t *testing.T) {
 	end := running(u, context.Background(), Service{Serve: func() error { select {} }})
 	u.Stop()
 	until(t, end, "the end of Run")
+}
+
+func TestADrainThatNeverEndsDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{DrainTimeout: 10 * time.Millisecond})
+	end := running(u, context.Background(), Service{
+		Serve: func() error { <-u.Draining(); return nil },
+		Drain: func(context.Context) error { select {} },
+	})
+	u.Stop()
+	until(t, end, "the end of Run")
+}
+
+func TestAServiceThatIsToldToStopBeforeItIsReadyStopsInPeace(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	u.Stop()
+	until(t, u.Draining(), "the drain")
+	if err := until(t, running(u, context.Background()), "the end of Run"); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	select {
+	case <-u.hurry:
+		t.Error("it was made to hurry")
+	default:
+	}
 }
 
 func TestTheThirdStopCutsAtOnce(t *testing.T) {

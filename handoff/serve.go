@@ -29,14 +29,19 @@ type Server interface {
 // handler has hijacked are waited for too; [Draining] tells the handler.
 //
 // Another server's Shutdown(ctx), else its GracefulStop(), is called when the
-// drain begins; when ctx ends its Close() or Stop(), if it has one.
+// drain begins; a server with neither is waited for until its Serve returns. When
+// ctx ends its Close() or Stop() is called, if it has one.
 func Serve(srv Server, ln net.Listener) Service {
 	if h, ok := srv.(*http.Server); ok {
 		return serveHTTP(h, ln, h.Serve)
 	}
+	served := make(chan struct{})
 	return Service{
-		Serve: func() error { return srv.Serve(ln) },
-		Drain: func(ctx context.Context) error { return shutdown(ctx, srv) },
+		Serve: func() error {
+			defer close(served)
+			return srv.Serve(ln)
+		},
+		Drain: func(ctx context.Context) error { return shutdown(ctx, srv, served) },
 	}
 }
 
@@ -55,14 +60,17 @@ func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Servi
 	})
 }
 
-// shutdown ends a server that is no *http.Server.
-func shutdown(ctx context.Context, srv Server) error {
+// shutdown ends a server that is no *http.Server; served is closed when its Serve
+// has returned.
+func shutdown(ctx context.Context, srv Server, served <-chan struct{}) error {
 	done := make(chan error, 1)
 	switch s := srv.(type) {
 	case interface{ Shutdown(context.Context) error }:
 		go func() { done <- s.Shutdown(ctx) }()
 	case interface{ GracefulStop() }:
 		go func() { s.GracefulStop(); done <- nil }()
+	default:
+		go func() { <-served; done <- nil }()
 	}
 	select {
 	case err := <-done:

@@ -94,11 +94,9 @@ func (d *httpDrain) run(ctx context.Context) error {
 	if d.goAway != nil {
 		go d.goAway.Shutdown(ctx)
 	}
-	// The listeners are closed. What was accepted last is counted when Serve has
-	// returned.
-	d.serving.Wait()
+	over := d.over()
 	select {
-	case <-d.conns.none():
+	case <-over:
 		return nil
 	case <-patience(ctx).Done():
 	case <-ctx.Done():
@@ -106,7 +104,7 @@ func (d *httpDrain) run(ctx context.Context) error {
 	// From here on what is idle may be closed.
 	if err := d.srv.Shutdown(ctx); err == nil {
 		select { // hijacked connections are not Shutdown's
-		case <-d.conns.none():
+		case <-over:
 			return nil
 		case <-ctx.Done():
 		}
@@ -115,6 +113,20 @@ func (d *httpDrain) run(ctx context.Context) error {
 	err := d.srv.Close()
 	d.conns.close()
 	return errors.Join(fmt.Errorf("handoff: %d connections were cut: %w", n, context.Cause(ctx)), err)
+}
+
+// over returns a channel that is closed when the last connection has ended. The
+// listeners are closed, and what was accepted last is counted when Serve has
+// returned. That may take its time: a listener that limits the number of its
+// connections doesn't see that it is closed as long as it waits for one to end.
+func (d *httpDrain) over() <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		d.serving.Wait()
+		<-d.conns.none()
+		close(over)
+	}()
+	return over
 }
 
 // newGoAway returns a server that has no connections of its own, but whose

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +21,12 @@ const headerSize = 8
 
 // Conn is one end of a link. One goroutine may receive while others send.
 type Conn struct {
-	conn *net.UnixConn
-	mu   sync.Mutex // serialises messages
+	conn    *net.UnixConn
+	sending chan struct{} // holds one element while a message is being sent
+	broken  error         // why no more can be sent; belongs to who is sending
 
-	detach sync.Mutex // held while a message is being received
+	receiving sync.Mutex // held while a message is being received
+	detached  atomic.Bool
 }
 
 // Pair makes a link: this side's end, and the file that is the other's.
@@ -62,11 +65,12 @@ func OpenFile(file *os.File) (*Conn, error) {
 		conn.Close()
 		return nil, errors.New("link: the descriptor is no unix stream socket")
 	}
-	return &Conn{conn: u}, nil
+	return &Conn{conn: u, sending: make(chan struct{}, 1)}, nil
 }
 
-// Send sends one message. It takes at most wait: a receiver that doesn't read
-// must not hold up the sender. After an error the link is of no use.
+// Send sends one message. It takes at most wait, with the wait for another that
+// is being sent: a receiver that doesn't read must not hold up the sender. What
+// was sent in part makes all later ones fail.
 func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -80,9 +84,19 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) 
 	binary.BigEndian.PutUint32(packet[4:], uint32(len(text)))
 	packet = append(packet, text...)
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
+	end := time.Now().Add(wait)
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case c.sending <- struct{}{}:
+	case <-timeout.C:
+		return fmt.Errorf("link: another message is being sent: %w", os.ErrDeadlineExceeded)
+	}
+	defer func() { <-c.sending }()
+	if c.broken != nil {
+		return c.broken
+	}
+	if err := c.conn.SetWriteDeadline(end); err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
 	n, err := c.sendFirst(packet, files)
@@ -92,7 +106,11 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) 
 		n += m
 	}
 	if err != nil {
-		return fmt.Errorf("link: %w", err)
+		err = fmt.Errorf("link: %w", err)
+		if n > 0 {
+			c.broken = err
+		}
+		return err
 	}
 	return nil
 }
@@ -115,8 +133,11 @@ func (c *Conn) sendFirst(packet []byte, files []*os.File) (int, error) {
 // [os.ErrDeadlineExceeded] when [Conn.SetReadDeadline] or [Conn.Detach] ended
 // the wait.
 func (c *Conn) Receive() (Message, error) {
-	c.detach.Lock()
-	defer c.detach.Unlock()
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	if c.detached.Load() {
+		return Message{}, fmt.Errorf("link: detached: %w", os.ErrDeadlineExceeded)
+	}
 	header, files, err := c.receiveHeader()
 	m := Message{Kind: Kind(binary.BigEndian.Uint16(header)), Files: files}
 	if err != nil {
@@ -208,11 +229,12 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadlin
 // caller closes it. Nothing may be received here afterwards; sending goes on to
 // work.
 func (c *Conn) Detach() (*os.File, error) {
+	c.detached.Store(true)
 	if err := c.conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
-	c.detach.Lock()
-	defer c.detach.Unlock()
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
 	raw, err := c.conn.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
