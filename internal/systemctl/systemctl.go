@@ -30,11 +30,11 @@ func Machine(ctx context.Context, args ...string) (string, error) {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", ErrNotFound
 	case err != nil:
-		said := strings.TrimSpace(stderr.String())
+		said := strings.Join(strings.Fields(stderr.String()), " ")
 		if said == "" {
 			said = "it gives no reason"
 		}
-		return "", fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, said)
+		return "", fmt.Errorf("%w: %s", err, said)
 	}
 	return stdout.String(), nil
 }
@@ -43,7 +43,7 @@ func Machine(ctx context.Context, args ...string) (string, error) {
 func Version(ctx context.Context, run Run) (int, error) {
 	out, err := run(ctx, "--version")
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("systemctl --version: %w", err)
 	}
 	words := strings.Fields(out)
 	if len(words) < 2 || words[0] != "systemd" {
@@ -78,7 +78,7 @@ func (p Properties) Has(name string) bool { _, ok := p[name]; return ok }
 func Show(ctx context.Context, run Run, unit string, names ...string) (Properties, error) {
 	out, err := run(ctx, "show", "--all", "--no-pager", "--property="+strings.Join(names, ","), "--", unit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("systemctl show %s: %w", unit, err)
 	}
 	return parse(out, names), nil
 }
