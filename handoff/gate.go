@@ -85,27 +85,29 @@ func (g *gate) changeLocked() {
 // program has not asked for.
 func (g *gate) pass(read func() error) error {
 	for {
-		if err := g.wait(); err != nil {
+		passed, err := g.wait()
+		if err != nil {
 			return err
 		}
-		err := read()
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || g.expired() {
+		err = read()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !g.hasChanged(passed) {
 			return err
 		}
 	}
 }
 
-// wait returns when the gate is open, or the error that ends a read.
-func (g *gate) wait() error {
+// wait returns when the gate is open, with what tells of the next change, or the
+// error that ends a read.
+func (g *gate) wait() (changed chan struct{}, err error) {
 	for {
 		g.mu.Lock()
 		state, changed, deadline := g.state, g.changed, g.deadline
 		g.mu.Unlock()
 		switch state {
 		case gateOpen:
-			return nil
+			return changed, nil
 		case gateClosed:
-			return net.ErrClosed
+			return nil, net.ErrClosed
 		}
 		if deadline.IsZero() {
 			<-changed
@@ -116,14 +118,16 @@ func (g *gate) wait() error {
 		case <-changed:
 			timer.Stop()
 		case <-timer.C:
-			return os.ErrDeadlineExceeded
+			return nil, os.ErrDeadlineExceeded
 		}
 	}
 }
 
-// expired tells whether it was the program's own deadline that ended a read.
-func (g *gate) expired() bool {
+// hasChanged tells whether a read that began after wait had returned changed may
+// have been interrupted by the gate. If not, it was the program's own deadline;
+// no clock need be asked, which may have been set back.
+func (g *gate) hasChanged(changed chan struct{}) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.state == gateOpen && !g.deadline.IsZero() && !time.Now().Before(g.deadline)
+	return g.changed != changed
 }

@@ -59,8 +59,8 @@ func (o demoOptions) check() error {
 	switch {
 	case !(o.seconds > 0 && o.seconds <= 3600):
 		return usagef("--seconds is %v: want more than 0, and 3600 at most", o.seconds)
-	case o.workers < 1 || o.workers > 1000:
-		return usagef("--workers is %d: want 1 to 1000", o.workers)
+	case o.workers < 1 || o.workers > 100:
+		return usagef("--workers is %d: want 1 to 100", o.workers)
 	case o.upgrades < 0 || o.upgrades > 10000:
 		return usagef("--upgrades is %d: want 0 to 10000", o.upgrades)
 	case o.lose < 0:

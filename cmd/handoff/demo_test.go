@@ -43,7 +43,14 @@ func start(t *testing.T, args ...string) *demoProcess {
 	if err := d.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Process.Kill() })
+	t.Cleanup(func() {
+		d.Process.Kill()
+		for _, pid := range d.leftovers(t) { // the test has failed
+			if n, err := strconv.Atoi(pid); err == nil {
+				syscall.Kill(n, syscall.SIGKILL)
+			}
+		}
+	})
 	return d
 }
 
@@ -177,20 +184,21 @@ func TestAKilledDemosServersEndThemselves(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("which processes are left is told by /proc, on Linux only")
 	}
-	d := start(t, "--seconds=60", "--upgrades=100", "--workers=2")
-	d.await(t, "upgrade 1 of")
-	if len(d.leftovers(t)) == 0 {
-		t.Fatal("no process of the demo's server was found, so this test can prove nothing")
-	}
-	d.Process.Kill()
-	d.exitCode(t)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		left := d.leftovers(t)
-		if len(left) == 0 {
-			return
+	for _, test := range []struct{ upgrades, until string }{
+		{"--upgrades=0", "serving on"},     // one generation, which does nothing by itself
+		{"--upgrades=100", "upgrade 1 of"}, // two, of which one drains
+	} {
+		d := start(t, "--seconds=60", "--workers=2", test.upgrades)
+		d.await(t, test.until)
+		if len(d.leftovers(t)) == 0 {
+			t.Fatal("no process of the demo's server was found, so this test can prove nothing")
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("left behind: pids %v", left)
+		d.Process.Kill()
+		d.exitCode(t)
+		for deadline := time.Now().Add(10 * time.Second); len(d.leftovers(t)) > 0; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: left behind: pids %v", test.upgrades, d.leftovers(t))
+			}
 		}
 	}
 }

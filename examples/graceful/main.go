@@ -42,6 +42,10 @@ func main() {
 	}
 	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid(), "version", version)
 
+	// Where the unit has WatchdogSec: replace it by a question to what the service
+	// depends on.
+	opts.Watchdog = func(context.Context) error { return nil }
+
 	if err := serve(opts, *httpAddr, *httpsAddr, *unixPath, *udpAddr, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "graceful:", err)
 		os.Exit(1)

@@ -55,7 +55,7 @@ func TestEachMisbehaviourCountsUnderItsKind(t *testing.T) {
 			for _, shape := range []Shape{NewConn(), KeepAlive(), SlowPost(time.Millisecond)} {
 				timeout := 5 * time.Second
 				if test.want == Timeout {
-					timeout = 30 * time.Millisecond
+					timeout = 100 * time.Millisecond
 				}
 				res := runUntil(t, Config{Target: Target{Addr: fake(t, test.server)}, Shape: shape, Timeout: timeout},
 					func(c Counters) bool { return c.Failures[test.want] > 2 })

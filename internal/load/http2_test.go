@@ -120,7 +120,7 @@ func TestEachHTTP2MisbehaviourCountsUnderItsKind(t *testing.T) {
 			for _, shape := range []Shape{NewConn(), KeepAlive(), SlowPost(time.Millisecond)} {
 				timeout := 5 * time.Second
 				if test.want == Timeout {
-					timeout = 30 * time.Millisecond
+					timeout = 100 * time.Millisecond
 				}
 				res := runUntil(t, Config{Target: Target{Addr: fake(t, test.server), Proto: H2C}, Shape: shape, Timeout: timeout},
 					func(c Counters) bool { return c.Failures[test.want] > 2 || test.want == Retryable && c.Retryable > 2 })

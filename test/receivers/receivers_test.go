@@ -24,7 +24,7 @@ import (
 // successor: every line of it would lead some reader astray.
 var stale = []string{
 	"LISTEN_PID=1", "LISTEN_FDS=7", "LISTEN_FDNAMES=a:b", "LISTEN_PIDFDID=12345", "LISTEN_FDS_FIRST_FD=9",
-	"WATCHDOG_PID=1", "WATCHDOG_USEC=30000000", "SYSTEMD_EXEC_PID=1", "HANDOFF_ANYTHING=1",
+	"WATCHDOG_PID=1", "WATCHDOG_USEC=30000000", "SYSTEMD_EXEC_PID=1", "HANDOFF_LINK=5 1",
 }
 
 func staleCommand(path string, args ...string) *exec.Cmd {

@@ -122,7 +122,7 @@ func environmentOf(t *testing.T, pid int) (lines []string) {
 		t.Fatal(err)
 	}
 	for entry := range strings.SplitSeq(string(data), "\x00") {
-		for _, prefix := range []string{"LISTEN_", "HANDOFF_", "WATCHDOG_", "SYSTEMD_EXEC_PID="} {
+		for _, prefix := range []string{"LISTEN_", "HANDOFF_LINK", "HANDOFF_STAGE", "WATCHDOG_", "SYSTEMD_EXEC_PID="} {
 			if strings.HasPrefix(entry, prefix) {
 				lines = append(lines, entry)
 			}

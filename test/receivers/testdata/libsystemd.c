@@ -33,7 +33,7 @@ static void say_descriptors(void) {
 }
 
 static void say_environment(void) {
-	static const char *prefixes[] = {"LISTEN_", "HANDOFF_", "WATCHDOG_", "SYSTEMD_EXEC_PID="};
+	static const char *prefixes[] = {"LISTEN_", "HANDOFF_LINK", "HANDOFF_STAGE", "WATCHDOG_", "SYSTEMD_EXEC_PID="};
 
 	for (char **e = environ; *e; e++)
 		for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)

@@ -1,0 +1,278 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// newUpgrader returns one that nobody's signals or descriptors reach.
+func newUpgrader(t *testing.T, opts Options) *Upgrader {
+	t.Helper()
+	if opts.UpgradeSignals == nil {
+		opts.UpgradeSignals = []os.Signal{}
+	}
+	if opts.StopSignals == nil {
+		opts.StopSignals = []os.Signal{}
+	}
+	u, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	return u
+}
+
+// running calls Run, and returns what tells of its end.
+func running(u *Upgrader, ctx context.Context, services ...Service) <-chan error {
+	end := make(chan error, 1)
+	go func() { end <- u.Run(ctx, services...) }()
+	return end
+}
+
+// until waits for the end of Run, or of something else.
+func until[T any](t *testing.T, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatal(what + " did not come")
+	}
+	return v
+}
+
+func listenLocal(t *testing.T, u *Upgrader) net.Listener {
+	t.Helper()
+	ln, err := u.Listen("", "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// acceptLoop is the shortest service: it needs no Drain.
+func acceptLoop(ln net.Listener) Service {
+	return Service{Serve: func() error {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return err
+			}
+			conn.Close()
+		}
+	}}
+}
+
+func TestAStopEndsRunWithoutAnError(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		u := newUpgrader(t, Options{})
+		end := running(u, context.Background(), acceptLoop(listenLocal(t, u)), acceptLoop(listenLocal(t, u)))
+		u.Stop()
+		if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
+			t.Fatal(err) // ErrStopping: it was told before it was ready
+		}
+	}
+}
+
+func TestADrainHasBegunWhenASocketIsClosedForIt(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	draining := make(chan bool, 1)
+	ended := make(chan struct{})
+	if err := u.register(&shared{end: func() error {
+		draining <- u.isDraining() && u.stopped()
+		close(ended)
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	end := running(u, context.Background(), Service{Serve: func() error { <-ended; return net.ErrClosed }})
+	u.Stop()
+	if !until(t, draining, "the end of the socket") {
+		t.Error("a service that ends now would be taken for one that has failed")
+	}
+	if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
+		t.Error(err)
+	}
+}
+
+func TestTheEndOfItsContextEndsRun(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	end := running(u, ctx, acceptLoop(listenLocal(t, u)))
+	cancel()
+	if err := until(t, end, "the end of Run"); err != nil && !errors.Is(err, ErrStopping) {
+		t.Error(err)
+	}
+	if _, err := u.Listen("", "tcp", "127.0.0.1:0"); !errors.Is(err, ErrStopping) {
+		t.Errorf("Listen afterwards: %v, want %v", err, ErrStopping)
+	}
+}
+
+func TestAFailingServiceEndsRunWithItsError(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []error{errors.New("out of luck"), net.ErrClosed} {
+		u := newUpgrader(t, Options{})
+		drained := false
+		other := acceptLoop(listenLocal(t, u))
+		other.Drain = func(context.Context) error { drained = true; return nil }
+		end := running(u, context.Background(), other, Service{Serve: func() error { return fault }})
+		if err := until(t, end, "the end of Run"); !errors.Is(err, fault) {
+			t.Errorf("Run: %v, want %v", err, fault)
+		}
+		if !drained {
+			t.Error("the other service was not drained")
+		}
+	}
+}
+
+func TestAServiceThatEndsInPeaceLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	one, two := make(chan error), make(chan error)
+	end := running(u, context.Background(),
+		Service{Serve: func() error { return <-one }}, Service{Serve: func() error { return <-two }})
+	one <- nil
+	select {
+	case <-u.Draining():
+		t.Error("the end of one service of two ended the program")
+	case <-time.After(10 * time.Millisecond):
+	}
+	two <- nil
+	if err := until(t, end, "the end of Run"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsOfADrainThatAreNormalEndsAreNone(t *testing.T) {
+	t.Parallel()
+	odd := errors.New("odd")
+	for _, tc := range []struct{ ends, want error }{
+		{nil, nil}, {net.ErrClosed, nil}, {http.ErrServerClosed, nil}, {odd, odd},
+	} {
+		u := newUpgrader(t, Options{})
+		served := make(chan struct{})
+		end := running(u, context.Background(), Service{Serve: func() error {
+			close(served)
+			<-u.Draining()
+			return tc.ends
+		}})
+		<-served
+		if err := u.Ready(); err != nil {
+			t.Fatal(err)
+		}
+		u.Stop()
+		if err := until(t, end, "the end of Run"); !errors.Is(err, tc.want) || tc.want == nil && err != nil {
+			t.Errorf("a service ends its drain with %v: Run: %v, want %v", tc.ends, err, tc.want)
+		}
+	}
+}
+
+func TestAFailureToGetReadyEndsRun(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "missing", "pid")
+	u := newUpgrader(t, Options{PIDFile: path})
+	err := until(t, running(u, context.Background(), acceptLoop(listenLocal(t, u))), "the end of Run")
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Run: %v, want %v", err, os.ErrNotExist)
+	}
+}
+
+// stubborn is a service that ends by force only, and tells why.
+func stubborn(cause chan<- error) Service {
+	cut := make(chan struct{})
+	return Service{
+		Serve: func() error { <-cut; return nil },
+		Drain: func(ctx context.Context) error {
+			<-ctx.Done()
+			cause <- context.Cause(ctx)
+			close(cut)
+			return nil
+		},
+	}
+}
+
+func TestDrainTimeoutCuts(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{DrainTimeout: 10 * time.Millisecond})
+	cause := make(chan error, 1)
+	end := running(u, context.Background(), stubborn(cause))
+	u.Stop()
+	if err := until(t, cause, "the end of the drain"); err != errDrainTimeout {
+		t.Errorf("cause: %v, want %v", err, errDrainTimeout)
+	}
+	until(t, end, "the end of Run")
+}
+
+func TestAServiceThatNeverEndsDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{DrainTimeout: 10 * time.Millisecond})
+	end := running(u, context.Background(), Service{Serve: func() error { select {} }})
+	u.Stop()
+	until(t, end, "the end of Run")
+}
+
+func TestTheThirdStopCutsAtOnce(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{DrainTimeout: time.Hour})
+	cause := make(chan error, 1)
+	end := running(u, context.Background(), stubborn(cause))
+	u.Stop() // drain
+	u.Stop() // hurry
+	u.Stop() // now
+	if err := until(t, cause, "the end of the drain"); err != errCut {
+		t.Errorf("cause: %v, want %v", err, errCut)
+	}
+	until(t, end, "the end of Run")
+}
+
+func TestToHurryIsNeverToTakeLonger(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{DrainTimeout: 300 * time.Millisecond})
+	began := time.Now()
+	ctx, cancel := u.drainContext()
+	defer cancel()
+	p := patience(ctx)
+	time.Sleep(200 * time.Millisecond) // most of the drain is over
+	close(u.hurry)
+	until(t, p.Done(), "the end of patience")
+	until(t, ctx.Done(), "the end of the drain")
+	if took := time.Since(began); took > 450*time.Millisecond {
+		t.Errorf("a drain of 300ms that was told to hurry took %v", took)
+	}
+}
+
+func TestOnlyAStopMakesADrainImpatientByItself(t *testing.T) {
+	t.Parallel()
+	for _, why := range []error{ErrStopping, ErrHandedOver} {
+		u := newUpgrader(t, Options{})
+		u.mu.Lock()
+		u.ended = why
+		u.mu.Unlock()
+		ctx, cancel := u.drainContext()
+		select {
+		case <-patience(ctx).Done():
+			if why == ErrHandedOver {
+				t.Error("a generation that has handed over lost its patience")
+			}
+		case <-time.After(stopPatience + 300*time.Millisecond):
+			if why == ErrStopping {
+				t.Error("a service that stops has patience for ever")
+			}
+		}
+		if ctx.Err() != nil {
+			t.Error("the drain itself is over")
+		}
+		cancel()
+	}
+	if ctx := context.Background(); patience(ctx) != ctx {
+		t.Error("a foreign context is its own patience")
+	}
+}
