@@ -83,7 +83,7 @@ var ServiceProperties = []string{
 }
 
 // SocketProperties are the properties of a socket unit that matter here.
-var SocketProperties = []string{"Id", "LoadState", "ActiveState", "Listen", "Accept", "FileDescriptorName"}
+var SocketProperties = []string{"Id", "LoadState", "ActiveState", "Triggers", "Listen", "Accept", "FileDescriptorName"}
 
 // Examine returns the findings, in the order of the checks.
 func Examine(f Facts) []Finding {

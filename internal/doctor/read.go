@@ -57,10 +57,14 @@ func (s System) Read(ctx context.Context, unit string) (Facts, error) {
 func (s System) sockets(ctx context.Context, service systemctl.Properties) ([]systemctl.Properties, error) {
 	names := strings.Fields(service.Get("TriggeredBy"))
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".socket") })
-	template := ""
-	if prefix, _, ok := strings.Cut(service.Get("Id"), "@"); ok && !slices.Contains(names, prefix+".socket") {
-		template = prefix + ".socket" // it may start instances, and systemd names none before
-		names = append(names, template)
+	// The socket unit of the service's own name may be there and not loaded: then
+	// systemd doesn't name it. That of a template is named with instances that run.
+	prefix, _, instance := strings.Cut(strings.TrimSuffix(service.Get("Id"), ".service"), "@")
+	guess := prefix + ".socket"
+	if slices.Contains(names, guess) {
+		guess = ""
+	} else {
+		names = append(names, guess)
 	}
 	slices.Sort(names)
 	var all []systemctl.Properties
@@ -69,7 +73,8 @@ func (s System) sockets(ctx context.Context, service systemctl.Properties) ([]sy
 		if err != nil {
 			return nil, err
 		}
-		if name != template || socket.Get("LoadState") == "loaded" && socket.Get("Accept") == "yes" {
+		starts := slices.Contains(strings.Fields(socket.Get("Triggers")), service.Get("Id")) || instance && socket.Get("Accept") == "yes"
+		if name != guess || socket.Get("LoadState") == "loaded" && starts {
 			all = append(all, socket)
 		}
 	}

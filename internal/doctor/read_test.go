@@ -116,15 +116,24 @@ func TestTheFactsComeFromSystemdItsFilesAndProc(t *testing.T) {
 	}
 }
 
-func TestAnInstancesAcceptingSocketIsFoundBeforeItStartsOne(t *testing.T) {
+func TestASocketUnitIsFoundByTheServicesNameWhereSystemdNamesNone(t *testing.T) {
 	t.Parallel()
-	for accept, want := range map[string]int{"yes": 1, "no": 0} {
+	for _, test := range []struct {
+		service, socket string
+		want            int
+	}{
+		{"app@1.service", "Accept=yes", 1},
+		{"app@1.service", "Accept=no", 0},
+		{"app.service", "Triggers=x.service app.service", 1},
+		{"app.service", "Triggers=other.service", 0},
+		{"app.service", "Accept=yes", 0},
+	} {
 		s := System{Root: t.TempDir(), Systemctl: fakeManager(map[string]systemctl.Properties{
-			"app@1.service": props("Id=app@1.service", "LoadState=loaded"),
-			"app.socket":    props("Id=app.socket", "LoadState=loaded", "Accept="+accept),
+			test.service: props("Id="+test.service, "LoadState=loaded"),
+			"app.socket": props("Id=app.socket", "LoadState=loaded", test.socket),
 		})}
-		if f, err := s.Read(context.Background(), "app@1.service"); err != nil || len(f.Sockets) != want || f.Process != nil {
-			t.Errorf("Accept=%s: %q, %v, want %d", accept, f.Sockets, err, want)
+		if f, err := s.Read(context.Background(), test.service); err != nil || len(f.Sockets) != test.want || f.Process != nil {
+			t.Errorf("%s, %s: %q, %v, want %d", test.service, test.socket, f.Sockets, err, test.want)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func checkNotifyAccess(r *report) {
 	switch r.get("NotifyAccess") {
 	case "none":
 		r.add(Error, "notify-access-none",
-			"With NotifyAccess=none systemd never learns of a new main process, and ends the service when the old one exits.",
+			"With NotifyAccess=none systemd never learns of a new main process and would end the service with the old one, so that an upgrade is refused, or ends it.",
 			"Set Type=notify and NotifyAccess=main.")
 	case "all":
 		r.add(Warning, "notify-access-all",

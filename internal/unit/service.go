@@ -78,7 +78,7 @@ func (t *text) kind(o Options) {
 	if !o.NotifyReload {
 		t.set("Type", "notify",
 			"The program says when it is ready, and which process is the main one after an upgrade.",
-			"Under \"simple\" or \"exec\" nobody would listen: the upgrade would end the service.")
+			"Under \"simple\" or \"exec\" nobody would listen by default, and no upgrade be possible.")
 		return
 	}
 	t.set("Type", "notify-reload",
