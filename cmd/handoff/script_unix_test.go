@@ -276,7 +276,7 @@ func TestUnitSaysWhatIsWrongWithItsCall(t *testing.T) {
 		"--drain=-1s app":      {exitUsage, "error: --drain is -1s: want more than 0\n" + usage},
 		"--systemd=-1 app":     {exitUsage, "error: --systemd is -1: want a version, such as 252\n" + usage},
 		"--name=a/b app":       {exitUsage, "error: \"a/b\" can't be the name of a unit: want up to 200 letters, digits and :_.-\n" + usage},
-		"--notify-reload app":  {exitFailed, "error: Type=notify-reload is known from systemd 253 on, and this is 252\nhint: without --notify-reload the units work from systemd 252 on; --systemd says which version they are for\n"},
+		"--notify-reload app":  {exitFailed, "error: a unit of Type=notify-reload wants systemd 253, and this is 252\nhint: without --notify-reload the units work from systemd 252 on; --systemd says which version they are for\n"},
 		"no-such-program-here": {exitFailed, "error: find the program: exec: \"no-such-program-here\": executable file not found in $PATH\nhint: give its absolute path; then it need not be there yet\n"},
 	} {
 		stdout, stderr, code := newScript(t, append([]string{"unit"}, strings.Fields(args)...)...).run(t)

@@ -153,8 +153,8 @@ var cases = []struct {
 	{"families not known", func(f *Facts) { delete(f.Service, "RestrictAddressFamilies"); delete(f.Service, "SystemCallFilter") }, ""},
 	{"calls that fail", set("SystemCallErrorNumber=1", "SystemCallFilter="+allCalls), ""},
 	{"calls that kill", set("SystemCallFilter=" + allCalls), "error system-calls"},
-	{"calls enough", set("SystemCallFilter=" + allCalls + " pidfd_open pidfd_send_signal"), ""},
-	{"a call that fails", set("SystemCallErrorNumber=1", "SystemCallFilter=~pidfd_open socketpair:13"), "error system-calls"},
+	{"calls enough", set("SystemCallFilter=" + allCalls + " " + strings.Join(fatalSystemCalls, " ")), ""},
+	{"a call that fails", set("SystemCallErrorNumber=1", "SystemCallFilter=~waitid socketpair:13"), "error system-calls"},
 	{"calls nobody needs", set("SystemCallFilter=~reboot swapon"), ""},
 
 	{"sockets", sockets(socketUnit("a.socket", "http", "active", "[::]:80 (Stream)"), socketUnit("b.socket", "https", "active", "[::]:443 (Stream)")), ""},

@@ -57,11 +57,11 @@ const killed = "2147483646"
 
 // systemCalls are those that only an upgrade needs; each was forbidden in turn, and
 // the upgrade failed. Without others, such as clone, no server runs at all.
-var systemCalls = []string{"dup3", "execve", "kill", "pipe2", "recvmsg", "sendmsg", "socketpair", "waitid"}
+var systemCalls = []string{"dup3", "execve", "kill", "pipe2", "recvmsg", "sendmsg", "socketpair"}
 
 // fatalSystemCalls are those that the program can do without if they fail, but is
 // killed for where the filter kills.
-var fatalSystemCalls = []string{"pidfd_open", "pidfd_send_signal"}
+var fatalSystemCalls = []string{"pidfd_open", "pidfd_send_signal", "waitid"}
 
 func checkSystemCalls(r *report) {
 	if !r.Service.Has("SystemCallFilter") {

@@ -58,7 +58,7 @@ const (
 
 // ErrTooOld says that Type=notify-reload is asked for, of a systemd that doesn't
 // know it.
-var ErrTooOld = errors.New("Type=notify-reload is known from systemd 253 on")
+var ErrTooOld = errors.New("a unit of Type=notify-reload wants systemd 253")
 
 // Files returns the .service unit, then the .socket units: one for each name, for
 // all sockets of a unit share one name.

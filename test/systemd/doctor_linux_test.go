@@ -25,7 +25,7 @@ func (s service) doctor(args ...string) (findings []string, code int) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.WriteFile(path, data, 0o755)
+		executable(s.t, s.Box, path, data)
 	}
 	out, code := s.Exec(append([]string{path, "doctor"}, args...)...)
 	for _, m := range regexp.MustCompile(`(?m)^\S+: (error|warning|note): .* \[(\S+)\]$`).FindAllStringSubmatch(out, -1) {
@@ -35,6 +35,17 @@ func (s service) doctor(args ...string) (findings []string, code int) {
 		s.t.Errorf("handoff doctor, exit code %d, prints\n%s", code, out)
 	}
 	return findings, code
+}
+
+// executable writes a program into the box, by a process of its own: a child that
+// another test starts just now would have a file that this one writes open as well,
+// and it could not be executed.
+func executable(t testing.TB, box *sdbox.Box, path string, data []byte) {
+	t.Helper()
+	box.WriteFile(path+".data", data, 0o755)
+	if out, code := box.Exec("cp", path+".data", path); code != 0 {
+		t.Fatalf("cp: exit code %d: %s", code, out)
+	}
 }
 
 func (s service) findings(want ...string) {
@@ -91,6 +102,43 @@ func TestDoctorReadsWhatSystemdMakesOfTheSettings(t *testing.T) {
 			s := install(t, httpSocket(t), setting("test", test.lines))
 			s.startSockets(httpSocket(t))
 			s.findings(test.want...)
+		})
+	}
+}
+
+func TestWhatDoctorSaysOfASandboxIsWhatComesOfIt(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		lines string
+		fails string // the finding of what fails an upgrade
+	}{
+		"dup3":           {"SystemCallFilter=~dup3\nSystemCallErrorNumber=EPERM", "error system-calls"},
+		"pipe2":          {"SystemCallFilter=~pipe2\nSystemCallErrorNumber=EPERM", "error system-calls"},
+		"socketpair":     {"SystemCallFilter=~socketpair\nSystemCallErrorNumber=EPERM", "error system-calls"},
+		"no /proc":       {"InaccessiblePaths=/proc", "error proc-hidden"},
+		"NotifyAccess":   {"Type=simple\nNotifyAccess=none\nFileDescriptorStoreMax=0", "error notify-access-none"},
+		"other calls":    {"SystemCallFilter=~pidfd_open pidfd_send_signal waitid wait4\nSystemCallErrorNumber=EPERM", ""},
+		"a good sandbox": {"DynamicUser=yes\nNoNewPrivileges=yes\nProtectProc=invisible\nProcSubset=pid\nPrivateUsers=yes\nMemoryDenyWriteExecute=yes\nRestrictNamespaces=yes\nRestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := install(t, httpSocket(t), setting("sandbox", test.lines))
+			s.startSockets(httpSocket(t))
+			s.reached(1)
+			found, _ := s.doctor(unit)
+			if test.fails == "" {
+				if len(found) > 0 {
+					t.Errorf("handoff doctor finds %q", found)
+				}
+				s.upgrade(2)
+				return
+			}
+			if !slices.Contains(found, test.fails) {
+				t.Errorf("handoff doctor finds %q, and not %q", found, test.fails)
+			}
+			s.Do("reload", unit)
+			s.logged("upgrade failed")
+			s.reached(1)
 		})
 	}
 }
@@ -155,7 +203,7 @@ func TestAProgramGetsTheArgumentsThatTheCommandWasGiven(t *testing.T) {
 	}
 	// The program ends before it is ready, so that the start fails.
 	box := sdbox.Start(t, sdbox.Options{Units: map[string]string{files[0].Name: files[0].Text + "[Service]\nRestart=no\n"}})
-	box.WriteFile(path, []byte("#!/bin/sh\nprintf '%s\\0' \"$0\" \"$@\" >/run/args\n"), 0o755)
+	executable(t, box, path, []byte("#!/bin/sh\nprintf '%s\\0' \"$0\" \"$@\" >/run/args\n"))
 	box.Systemctl("start", "args")
 	got, err := os.ReadFile(box.Path("/run/args"))
 	if err != nil {
