@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
@@ -18,6 +19,7 @@ type family struct {
 	abandoned   []origin        // sockets that this version of the program doesn't want any more
 	dropped     []string        // and their names
 	gone        chan<- struct{} // to be closed when there are no elders
+	leaving     []*os.Process   // elders that have closed their link while the service stops
 }
 
 // relative is another generation, at the other end of a link.
@@ -26,6 +28,7 @@ type relative struct {
 	conn        *link.Conn
 	hurried     bool
 	connections int // that it has left
+	process     *os.Process
 }
 
 // linkWait bounds the sending of a message: all are small, so only a process
@@ -145,6 +148,7 @@ func (u *Upgrader) addElder(r *relative) {
 		u.passOn(r) // to who is the newest by now
 		return
 	}
+	r.process, _ = os.FindProcess(r.PID) // while its link says that it lives
 	u.family.elders = append(u.family.elders, r)
 	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
 	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
@@ -164,12 +168,25 @@ func (u *Upgrader) hurryElder(e *relative) {
 	}
 }
 
-// checkElders tells awaitElders when there are none.
+// checkElders tells awaitElders when there are none, and their processes have
+// really ended: what systemd finds in the cgroup after our own end it kills.
 func (u *Upgrader) checkElders() {
-	if u.family.gone != nil && len(u.family.elders) == 0 {
-		close(u.family.gone)
-		u.family.gone = nil
+	if u.family.gone == nil || len(u.family.elders) > 0 {
+		return
 	}
+	gone, leaving := u.family.gone, u.family.leaving
+	u.family.gone = nil
+	go func() {
+		defer close(gone)
+		for _, p := range leaving {
+			for range 1000 {
+				if p.Signal(syscall.Signal(0)) != nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}()
 }
 
 // lost is when an older generation has ended.
@@ -186,6 +203,11 @@ func (u *Upgrader) lost(r *relative) {
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
 	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	if r.process != nil && u.machine.phase == phaseStopping {
+		u.family.leaving = append(u.family.leaving, r.process)
+	} else if r.process != nil {
+		_ = r.process.Release()
+	}
 	u.report()
 	u.checkElders()
 }
@@ -215,7 +237,7 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			case link.KindHello:
 				s.linked = true
 			case link.KindHurry:
-				// Once: a signal may have said so already.
+				// This is no signal's: under systemd that comes as well.
 				if u.machine.phase == phaseDraining {
 					u.log.Info("told to hurry")
 					closeOnce(u.hurry)
@@ -245,6 +267,9 @@ func (u *Upgrader) commit() {
 // passOn hands the link to an older generation over to the successor.
 func (u *Upgrader) passOn(e *relative) {
 	defer e.conn.Close()
+	if e.process != nil {
+		_ = e.process.Release()
+	}
 	end, err := e.conn.Detach()
 	if err == nil {
 		err = u.successor.link.Send(linkWait, link.KindElder, e.Elder, end)

@@ -260,14 +260,14 @@ func (u *Upgrader) drain() {
 	u.endShared(why, last)
 }
 
-// hasten shortens the drain: at first to a few seconds, then to nothing.
+// hasten is a stop signal to a generation that is ending already: the first
+// shortens the drain to a few seconds, the next to nothing.
 func (u *Upgrader) hasten() {
-	select {
-	case <-u.hurry:
+	closeOnce(u.hurry)
+	if u.hastened {
 		closeOnce(u.cut)
-	default:
-		close(u.hurry)
 	}
+	u.hastened = true
 }
 
 // closeOnce closes a channel that only the calling goroutine closes.

@@ -27,6 +27,7 @@ type Upgrader struct {
 	successor *successor
 	answer    chan<- error // of the call of Upgrade in progress
 	clock     *time.Timer
+	hastened  bool // by a stop signal, see hasten
 	family    family
 	manager   manager
 

@@ -203,6 +203,9 @@ func (s service) reached(generation int) (main reply) {
 // upgrade upgrades by systemctl reload, and returns the next generation.
 func (s service) upgrade(to int) (main reply) {
 	s.t.Helper()
+	// It may serve a moment before systemd has heard that it is ready, and a reload
+	// of a service that is starting does nothing.
+	s.Wait(unit, "ActiveState", "active")
 	s.Do("reload", unit)
 	return s.reached(to)
 }
