@@ -1,9 +1,9 @@
 // Command handoff shows what package handoff does.
 //
 // It exits with 0 when all went well, with 1 when something failed, and with 2
-// when it was called wrongly. What failed is said on standard error: a line
-// that begins with "error:", and where there is something to do about it one
-// that begins with "hint:".
+// when it was called wrongly; a command with more codes says so in its help.
+// What failed is said on standard error: a line that begins with "error:", and
+// where there is something to do about it one that begins with "hint:".
 package main
 
 import (

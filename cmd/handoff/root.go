@@ -35,6 +35,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if !called || errors.As(err, &usage) {
 		code = exitUsage
 	}
+	var coded codeError
+	if errors.As(err, &coded) {
+		code = coded.code
+		if coded.error == nil {
+			return code // all has been said
+		}
+	}
 	hint := ""
 	var hinted hintError
 	switch {
@@ -61,7 +68,7 @@ Exit codes: 0 all went well, 1 something failed, 2 called wrongly.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newVersion())
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newUnit(), newVersion())
 	return root
 }
 
@@ -83,3 +90,12 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
+
+// codeError asks for an exit code of a command's own. Without an error in it the
+// code is all that is left to say.
+type codeError struct {
+	error
+	code int
+}
+
+func (e codeError) Unwrap() error { return e.error }
