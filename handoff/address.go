@@ -38,8 +38,9 @@ func requested(ctx context.Context, network, address string) endpoint {
 	var ip netip.Addr
 	if host != "" {
 		if ip, err = netip.ParseAddr(host); err != nil {
-			// As net.Listen does: a name means the first of its IPv4 addresses.
-			addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, "0"))
+			// As net.Listen does: a name means the first of its IPv4 addresses, or
+			// of its IPv6 ones for "tcp6" and "udp6".
+			addr, err := net.ResolveTCPAddr("tcp"+network[3:], net.JoinHostPort(host, "0"))
 			if err != nil {
 				return endpoint{family: family}
 			}
@@ -80,8 +81,11 @@ func netFamily(network string) string {
 
 // cleanPath makes a unix socket's path absolute. An abstract name stays.
 func cleanPath(path string) string {
-	if path == "" || path[0] == '@' || path[0] == 0 {
+	if path == "" || path[0] == '@' {
 		return path
+	}
+	if path[0] == 0 {
+		return "@" + path[1:]
 	}
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs

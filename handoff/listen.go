@@ -172,7 +172,8 @@ func (u *Upgrader) explain(err error, network, address string) error {
 	want := requested(context.Background(), network, address)
 	for e := range u.inherited.All() {
 		have := bound(e.Addr)
-		if have.port == want.port && have.path == want.path && have.family != "" {
+		sameKind := have.family == want.family || want.path != "" // one path is for one socket of any type
+		if sameKind && want.specific() && have.port == want.port && have.path == want.path {
 			return fmt.Errorf("%w (this process inherited %v, which was not taken)", err, e)
 		}
 	}

@@ -48,6 +48,9 @@ func removePIDFile(path string, pid int) error {
 		return fmt.Errorf("handoff: PID file: %w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return nil // not ours; to read a FIFO would wait for its writers
+	}
 	text, err := io.ReadAll(io.LimitReader(f, 32))
 	if err != nil {
 		return fmt.Errorf("handoff: PID file: %w", err)

@@ -18,6 +18,9 @@ import (
 func bindUnix[T io.Closer](ctx context.Context, s *shared, network, address string,
 	bind func(ctx context.Context, network, address string) (T, error),
 ) (T, error) {
+	if isPath(address) {
+		defer lockDirectory(address)()
+	}
 	sock, err := bind(ctx, network, address)
 	if errors.Is(err, syscall.EADDRINUSE) && isPath(address) {
 		if rerr := removeStale(network, address); rerr != nil {
