@@ -11,6 +11,10 @@ var (
 	// ErrUnsupported: this system or this process can't start a successor. It
 	// is [errors.ErrUnsupported] too. Listening and serving still work.
 	ErrUnsupported = fmt.Errorf("handoff: upgrades are unsupported here: %w", errors.ErrUnsupported)
+	// ErrWouldEndService: an upgrade would work, and then the end of this process
+	// would end the service: whoever watches this process's pid can't be told
+	// about another one. The text says what to change.
+	ErrWouldEndService = errors.New("handoff: an upgrade would end the service")
 	// ErrNotReady: this generation has not said Ready yet, or its predecessor
 	// has not yet committed to it.
 	ErrNotReady = errors.New("handoff: this generation is not ready yet")

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/handoff-dev/handoff/handoff/internal/stage"
 )
 
 // File is a descriptor and the name under which another process gets it.
@@ -112,5 +114,5 @@ func private(key string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(key, "HANDOFF_")
+	return key == stage.Variable || key == stage.LinkVariable
 }

@@ -67,6 +67,10 @@ func startExporting(cmd *exec.Cmd, files []*os.File, link *os.File) error {
 
 	err = startAs(cmd, self, env, extra)
 	writing.Close()
+	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) && wrong.Path == self {
+		// E2BIG, EAGAIN, ENOMEM: no matter of the stage's.
+		return &fs.PathError{Op: wrong.Op, Path: cmd.Path, Err: wrong.Err}
+	}
 	if err != nil {
 		return fmt.Errorf("handoff: export: %w", err)
 	}

@@ -2,8 +2,10 @@ package handoff
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
@@ -12,18 +14,21 @@ import (
 
 // family is whom a generation knows. It belongs to the goroutine of loop.
 type family struct {
-	predecessor *relative   // until it has committed, then it is an elder
-	elders      []*relative // those that drain, the oldest first
-	manager     string      // the service manager's NOTIFY_SOCKET
-	notifier    *Notifier   // speaks to it; nil without one
-	abandoned   []origin    // unix sockets that this version of the program doesn't want any more
+	predecessor *relative       // until it has committed, then it is an elder
+	elders      []*relative     // those that drain, the oldest first
+	abandoned   []origin        // sockets that this version of the program doesn't want any more
+	dropped     []string        // and their names
+	gone        chan<- struct{} // to be closed when there are no elders
+	leaving     []*os.Process   // elders that have closed their link while the service stops
 }
 
 // relative is another generation, at the other end of a link.
 type relative struct {
 	link.Elder
-	conn    *link.Conn
-	hurried bool
+	conn        *link.Conn
+	hurried     bool
+	connections int // that it has left
+	process     *os.Process
 }
 
 // linkWait bounds the sending of a message: all are small, so only a process
@@ -35,11 +40,9 @@ func (u *Upgrader) meetPredecessor() error {
 	fd, linked := stage.Link()
 	value := os.Getenv(stage.LinkVariable)
 	os.Unsetenv(stage.LinkVariable)
-	var err error
 	if !linked {
-		u.family.manager = os.Getenv("NOTIFY_SOCKET")
-		u.family.notifier, err = OpenNotifier()
-		return err
+		u.readIndex()
+		return u.meetManager("", false)
 	}
 	conn, err := link.Open(fd)
 	if err != nil {
@@ -50,16 +53,14 @@ func (u *Upgrader) meetPredecessor() error {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
-		return nil
+		return u.meetManager("", false)
+	}
+	if err := u.meetManager(hello.Manager, true); err != nil {
+		conn.Close()
+		return err
 	}
 	u.generation = hello.Generation + 1
 	u.origins = hello.Files
-	u.family.manager = hello.Manager
-	if hello.Manager != "" {
-		if u.family.notifier, err = DialNotifier(hello.Manager); err != nil {
-			u.log.Warn("the service manager's socket", "error", err)
-		}
-	}
 	u.machine.awaiting = true
 	p := &relative{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}, conn: conn}
 	u.family.predecessor = p
@@ -114,8 +115,8 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 		if r == u.family.predecessor {
 			u.family.predecessor = nil
 			u.log.Info("the predecessor has handed over", "pid", r.PID)
-			u.handle(occurrence{event: eventCommitted})
 			u.addElder(r)
+			u.handle(occurrence{event: eventCommitted})
 		}
 	case link.KindElder:
 		e := &relative{}
@@ -129,6 +130,12 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 		}
 		u.addElder(e)
 		go u.followRelative(e)
+	case link.KindStatus:
+		var s link.Status
+		if m.Decode(&s) == nil {
+			r.connections = s.Connections
+			u.report()
+		}
 	case link.KindUpgrade:
 		u.handle(occurrence{event: eventSignal})
 	}
@@ -141,6 +148,7 @@ func (u *Upgrader) addElder(r *relative) {
 		u.passOn(r) // to who is the newest by now
 		return
 	}
+	r.process, _ = os.FindProcess(r.PID) // while its link says that it lives
 	u.family.elders = append(u.family.elders, r)
 	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
 	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
@@ -148,12 +156,37 @@ func (u *Upgrader) addElder(r *relative) {
 		if e.hurried {
 			continue
 		}
-		e.hurried = true
 		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
-		if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
-			u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
-		}
+		u.hurryElder(e)
 	}
+}
+
+func (u *Upgrader) hurryElder(e *relative) {
+	e.hurried = true
+	if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
+		u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
+	}
+}
+
+// checkElders tells awaitElders when there are none, and their processes have
+// really ended: what systemd finds in the cgroup after our own end it kills.
+func (u *Upgrader) checkElders() {
+	if u.family.gone == nil || len(u.family.elders) > 0 {
+		return
+	}
+	gone, leaving := u.family.gone, u.family.leaving
+	u.family.gone = nil
+	go func() {
+		defer close(gone)
+		for _, p := range leaving {
+			for range 1000 {
+				if p.Signal(syscall.Signal(0)) != nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}()
 }
 
 // lost is when an older generation has ended.
@@ -169,7 +202,14 @@ func (u *Upgrader) lost(r *relative) {
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
-	u.log.Debug("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	if r.process != nil && u.machine.phase == phaseStopping {
+		u.family.leaving = append(u.family.leaving, r.process)
+	} else if r.process != nil {
+		_ = r.process.Release()
+	}
+	u.report()
+	u.checkElders()
 }
 
 // adopt does what a predecessor that died could not do at its commit.
@@ -181,7 +221,7 @@ func (u *Upgrader) adopt() {
 	}
 	// systemd believes it under NotifyAccess=all; under main it has seen the
 	// main process die and acts by Restart=.
-	u.tellManager(MainPID(os.Getpid()), Ready)
+	u.tellManager(MainPID(os.Getpid()), Ready, u.serving())
 }
 
 // followSuccessor receives what the successor has to say, until it has ended.
@@ -197,9 +237,10 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			case link.KindHello:
 				s.linked = true
 			case link.KindHurry:
+				// This is no signal's: under systemd that comes as well.
 				if u.machine.phase == phaseDraining {
 					u.log.Info("told to hurry")
-					u.hasten()
+					closeOnce(u.hurry)
 				}
 			}
 		}})
@@ -210,10 +251,8 @@ func (u *Upgrader) followSuccessor(s *successor) {
 func (u *Upgrader) commit() {
 	u.stopClock()
 	s := u.successor
-	u.mu.Lock()
-	u.main = false
-	u.mu.Unlock()
-	u.tellManager(MainPID(s.pid), Ready)
+	u.fallSilent()
+	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
 	// A successor of another making doesn't read this, and nobody waits for it.
 	elders := u.family.elders
 	u.family.elders = nil
@@ -223,11 +262,15 @@ func (u *Upgrader) commit() {
 	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
 		u.log.Error("telling the successor that it has taken over", "error", err)
 	}
+	go u.reportDrain(s.link)
 }
 
 // passOn hands the link to an older generation over to the successor.
 func (u *Upgrader) passOn(e *relative) {
 	defer e.conn.Close()
+	if e.process != nil {
+		_ = e.process.Release()
+	}
 	end, err := e.conn.Detach()
 	if err == nil {
 		err = u.successor.link.Send(linkWait, link.KindElder, e.Elder, end)
@@ -249,53 +292,6 @@ func (u *Upgrader) forward() {
 	}
 }
 
-// sayReady tells whoever started this process that it is ready.
-func (u *Upgrader) sayReady() {
-	if u.family.predecessor == nil {
-		u.tellManager(Ready)
-		return
-	}
-	u.tellPredecessor(Ready)
-}
-
-// tellPredecessor speaks to it as any other program would.
-func (u *Upgrader) tellPredecessor(state State) {
-	n, err := OpenNotifier()
-	if err == nil {
-		err = n.Notify(state)
-		n.Close()
-	}
-	if err != nil {
-		u.log.Error("telling the predecessor", "state", string(state), "error", err)
-	}
-}
-
-// become makes this the main generation.
-func (u *Upgrader) become() {
-	u.mu.Lock()
-	u.main = true
-	u.mu.Unlock()
-	for _, o := range u.family.abandoned {
-		u.unlink(o)
-	}
-	u.family.abandoned = nil
-	if u.generation == 1 {
-		return
-	}
-	// The program's own notifications were for the predecessor so far.
-	if u.family.manager != "" {
-		os.Setenv("NOTIFY_SOCKET", u.family.manager)
-	} else {
-		os.Unsetenv("NOTIFY_SOCKET")
-	}
-}
-
-func (u *Upgrader) tellManager(states ...State) {
-	if err := u.family.notifier.Notify(states...); err != nil {
-		u.log.Warn("telling the service manager", "error", err)
-	}
-}
-
 // finish is the end of this generation; the loop is over.
 func (u *Upgrader) finish() {
 	u.mu.Lock()
@@ -312,11 +308,8 @@ func (u *Upgrader) finish() {
 		}
 	}
 	u.stopClock()
-	if s := u.successor; s != nil && s.inbox != nil {
-		s.inbox.Close()
-	}
-	if s := u.successor; s != nil && s.link != nil {
-		s.link.Close()
+	if u.successor != nil {
+		u.successor.release()
 	}
 	if p := u.family.predecessor; p != nil {
 		p.conn.Close()
@@ -324,5 +317,5 @@ func (u *Upgrader) finish() {
 	for _, e := range u.family.elders {
 		e.conn.Close()
 	}
-	u.family.notifier.Close()
+	u.manager.notifier.Close()
 }

@@ -2,18 +2,12 @@
 
 package handoff
 
-import (
-	"errors"
-	"net"
-)
+import "errors"
 
 // inherit has nothing to read here: no service manager passes anything.
 func inherit(InheritOptions) (*Set, error) { return &Set{}, nil }
 
-// kindOf, dupFD and closeFD are never called, as no Set has entries.
-func kindOf(int) (kind Kind, text string, local, remote net.Addr) {
-	return KindOther, "", nil, nil
-}
+// dupFD and closeFD are never called, as no Set has entries.
 
 func dupFD(int) (int, error) { return -1, errors.ErrUnsupported }
 func closeFD(int) error      { return errors.ErrUnsupported }

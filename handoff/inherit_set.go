@@ -171,13 +171,13 @@ func (s *Set) findLocked(sel Selector, w want) ([]int, error) {
 	case gone:
 		return nil, fmt.Errorf("handoff: inherited descriptor by %v: %w", sel, ErrTaken)
 	}
-	return nil, fmt.Errorf("handoff: descriptor by %v: %w (%s)", sel, ErrNotInherited, s.contentsLocked())
+	return nil, fmt.Errorf("handoff: descriptor by %v: %w (there is: %s)", sel, ErrNotInherited, s.contentsLocked())
 }
 
 // contentsLocked helps whoever mistyped a name.
 func (s *Set) contentsLocked() string {
 	if len(s.slots) == 0 {
-		return "nothing was"
+		return "nothing"
 	}
 	const most = 8
 	var all []string
@@ -188,5 +188,5 @@ func (s *Set) contentsLocked() string {
 		}
 		all = append(all, sl.entry.String())
 	}
-	return strings.Join(all, "; ") + " was"
+	return strings.Join(all, "; ")
 }

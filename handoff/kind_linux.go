@@ -43,9 +43,19 @@ func familyOf(fd int, _ unix.Sockaddr, class socketClass) string {
 	return fmt.Sprintf("IP protocol %d", protocol)
 }
 
-// isMemfd is asked only of a regular file that has no name any more. Without
-// /proc a memfd counts as a regular file.
-func isMemfd(fd int) bool {
-	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	return err == nil && strings.HasPrefix(name, "/memfd:")
+// regularKindOf tells what only looks like a regular file. Without /proc a memfd
+// counts as one.
+func regularKindOf(fd int, nameless bool) (Kind, string) {
+	const mqueueMagic = 0x19800202
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err == nil && int64(fs.Type) == mqueueMagic {
+		return KindOther, "POSIX message queue"
+	}
+	if nameless {
+		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err == nil && strings.HasPrefix(name, "/memfd:") {
+			return KindMemfd, ""
+		}
+	}
+	return KindFile, ""
 }

@@ -1,10 +1,12 @@
 package handoff
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +19,22 @@ func TestAMemfdIsTold(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	wantKind(t, fd, KindMemfd, "")
+}
+
+func TestAMessageQueueIsNoRegularFile(t *testing.T) {
+	t.Parallel()
+	name, err := unix.BytePtrFromString(fmt.Sprintf("handoff-%d", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)),
+		unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600, 0, 0, 0)
+	if errno != 0 {
+		t.Skipf("this system makes no message queue: %v", errno)
+	}
+	defer unix.Close(int(fd))
+	defer unix.Syscall(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(name)), 0, 0)
+	wantKind(t, int(fd), KindOther, "POSIX message queue")
 }
 
 func TestSocketsOfOtherFamiliesSayWhatTheyAre(t *testing.T) {

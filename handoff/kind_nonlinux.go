@@ -21,4 +21,4 @@ func familyOf(_ int, bound unix.Sockaddr, class socketClass) string {
 	return "unknown"
 }
 
-func isMemfd(int) bool { return false }
+func regularKindOf(int, bool) (Kind, string) { return KindFile, "" }

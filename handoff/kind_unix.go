@@ -23,10 +23,8 @@ func kindOf(fd int) (kind Kind, text string, local, remote net.Addr) {
 	case unix.S_IFIFO:
 		return KindFIFO, "", nil, nil
 	case unix.S_IFREG:
-		if st.Nlink == 0 && isMemfd(fd) {
-			return KindMemfd, "", nil, nil
-		}
-		return KindFile, "", nil, nil
+		kind, text = regularKindOf(fd, st.Nlink == 0)
+		return kind, text, nil, nil
 	case unix.S_IFCHR:
 		return KindCharDevice, "", nil, nil
 	case unix.S_IFDIR:

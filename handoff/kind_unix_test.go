@@ -81,10 +81,8 @@ func TestFilesAreTold(t *testing.T) {
 func TestTheBoundAddressIsToldInNetsOwnTypes(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
-	for _, want := range []net.Addr{
-		&net.UnixAddr{Name: path, Net: "unix"},
-		&net.UnixAddr{Name: path + "p", Net: "unixpacket"},
-	} {
+	for _, network := range unixNetworks() {
+		want := &net.UnixAddr{Name: path + network, Net: network}
 		fd := unixFD(t, want.Network(), want.String())
 		_, _, got, _ := kindOf(fd)
 		unix.Close(fd)
@@ -92,8 +90,8 @@ func TestTheBoundAddressIsToldInNetsOwnTypes(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
-	for _, network := range []string{"tcp4", "tcp6"} {
-		ln, err := net.Listen(network, "localhost:0")
+	for network, addr := range map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"} {
+		ln, err := net.Listen(network, addr)
 		if err != nil {
 			t.Logf("no %s here: %v", network, err)
 			continue

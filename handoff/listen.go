@@ -126,7 +126,9 @@ func (u *Upgrader) claim(name, network string, want endpoint, address string) *i
 		}
 		return o
 	}
-	fits := func(e Entry) bool { return kindFamily(e.Kind) == netFamily(network) }
+	fits := func(e Entry) bool {
+		return kindFamily(e.Kind) == netFamily(network) && reachable(origin(e))
+	}
 	same := func(e Entry) bool { return want.specific() && bound(e.Addr) == want }
 	rules := []func(Entry) bool{
 		func(e Entry) bool { // ours, asked for in the same words

@@ -1,6 +1,8 @@
 package handoff
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -104,8 +106,7 @@ func (u *Upgrader) perform(s step) {
 		u.stopClock()
 		u.setGates(gateOpen)
 	case actProbation:
-		u.log.Info("successor is ready", "pid", u.successor.pid)
-		u.startClock(u.opts.Probation, eventProbationOver, nil)
+		u.startProbation()
 	case actCommit:
 		u.commit()
 	case actEnd:
@@ -128,12 +129,12 @@ func (u *Upgrader) perform(s step) {
 	}
 }
 
-// startClock sets the one clock: there is never more than one thing to wait for.
-func (u *Upgrader) startClock(d time.Duration, e event, cause error) {
+// startClock has something done after a time. There is one clock, for there is
+// never more than one thing to wait for.
+func (u *Upgrader) startClock(d time.Duration, then func()) {
 	u.stopClock()
-	o := occurrence{event: e, cause: cause, from: u.successor}
 	if d == 0 {
-		u.handle(o)
+		then()
 		return
 	}
 	var clock *time.Timer
@@ -141,11 +142,51 @@ func (u *Upgrader) startClock(d time.Duration, e event, cause error) {
 		u.post(occurrence{run: func() {
 			if u.clock == clock { // not stopped meanwhile
 				u.clock = nil
-				u.handle(o)
+				then()
 			}
 		}})
 	})
 	u.clock = clock
+}
+
+// awaitReady gives the successor d to be ready.
+func (u *Upgrader) awaitReady(d time.Duration) {
+	u.startClock(d, func() {
+		u.handle(occurrence{event: eventSuccessorFailed, cause: ErrTimeout, from: u.successor})
+	})
+}
+
+// startProbation ends when its time is over and the health check, if there is
+// one, has found the successor well.
+func (u *Upgrader) startProbation() {
+	s := u.successor
+	u.log.Info("successor is ready", "successor", s.pid)
+	waits := 1
+	over := func() {
+		if waits--; waits == 0 {
+			u.handle(occurrence{event: eventProbationOver, from: s})
+		}
+	}
+	if u.opts.HealthCheck != nil {
+		waits++
+		go u.checkHealth(s, over)
+	}
+	u.startClock(u.opts.Probation, over)
+}
+
+func (u *Upgrader) checkHealth(s *successor, well func()) {
+	ctx, cancel := context.WithTimeout(context.Background(), u.opts.ReadyTimeout)
+	defer cancel()
+	err := u.opts.HealthCheck(ctx)
+	u.post(occurrence{run: func() {
+		switch {
+		case s != u.successor || u.machine.phase != phaseProbation:
+		case err != nil:
+			u.handle(occurrence{event: eventSuccessorFailed, cause: fmt.Errorf("the health check failed: %w", err), from: s})
+		default:
+			well()
+		}
+	}})
 }
 
 func (u *Upgrader) stopClock() {
@@ -170,18 +211,23 @@ func (u *Upgrader) fail(cause error) {
 		err = s.explain(cause)
 	}
 	u.log.Error("upgrade failed", "error", err)
-	u.reply(err)
 	if u.machine.phase == phaseServing {
+		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))
+		if u.successor.pid != 0 {
+			u.successor.link.Close()
+		}
 		u.successor = nil
 	}
+	u.reply(err)
 }
 
 // closeUntaken closes what was passed to this process and nobody wants.
 func (u *Upgrader) closeUntaken() {
 	for e := range u.inherited.All() {
 		u.log.Warn("closing an inherited descriptor that the program did not take", "descriptor", e.String())
-		if e.Index < len(u.origins) {
+		if e.Index < len(u.origins) && u.origins[e.Index].Ours {
 			u.family.abandoned = append(u.family.abandoned, u.origins[e.Index])
+			u.family.dropped = append(u.family.dropped, e.Name)
 		}
 	}
 	if err := u.inherited.Close(); err != nil {
@@ -199,23 +245,26 @@ func (u *Upgrader) drain() {
 	last := u.main && why == ErrStopping
 	u.mu.Unlock()
 	if last {
-		u.tellManager(Stopping)
+		u.tellManager(Stopping, Status("Stopping"))
+		for _, e := range u.family.elders {
+			u.hurryElder(e)
+		}
 	} else if u.family.predecessor != nil {
 		// It must not commit to us, and accepts again.
 		u.tellPredecessor(Stopping)
 	}
 	u.endShared(why, last)
-	close(u.draining)
+	close(u.draining) // which says that nothing is accepted any more
 }
 
-// hasten shortens the drain: at first to a few seconds, then to nothing.
+// hasten is a stop signal to a generation that is ending already: the first
+// shortens the drain to a few seconds, the next to nothing.
 func (u *Upgrader) hasten() {
-	select {
-	case <-u.hurry:
+	closeOnce(u.hurry)
+	if u.hastened {
 		closeOnce(u.cut)
-	default:
-		close(u.hurry)
 	}
+	u.hastened = true
 }
 
 // closeOnce closes a channel that only the calling goroutine closes.

@@ -135,14 +135,6 @@ func bindPrivilegedVsock(fd int) error {
 	return nil
 }
 
-func ignoringEINTR(call func() error) error {
-	for {
-		if err := call(); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
 // vsockError tells an elapsed SO_SNDTIMEO as what it is.
 func vsockError(call string, err error) error {
 	if err == unix.EAGAIN || err == unix.EINPROGRESS || err == unix.ETIMEDOUT {

@@ -1,7 +1,6 @@
 package handoff
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -154,25 +153,28 @@ func encodeStates(states []State) ([]byte, error) {
 	if len(states) == 0 {
 		return nil, errors.New("handoff: notification without a state; give at least one, such as handoff.Ready")
 	}
-	var b bytes.Buffer
+	lines := make([]string, 0, len(states)+1)
 	reloading, stamped := false, false
 	for _, s := range states {
 		if err := s.check(); err != nil {
 			return nil, err
 		}
-		b.WriteString(string(s) + "\n")
+		lines = append(lines, string(s))
 		reloading = reloading || s == Reloading
 		stamped = stamped || strings.HasPrefix(string(s), "MONOTONIC_USEC=")
 	}
 	if reloading && !stamped {
 		if now, ok := monotonicUsec(); ok {
-			fmt.Fprintf(&b, "MONOTONIC_USEC=%d\n", now)
+			lines = append(lines, fmt.Sprintf("MONOTONIC_USEC=%d", now))
 		}
 	}
-	if b.Len() > MaxNotifySize {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed; shorten the status", ErrNotifySize, b.Len(), MaxNotifySize)
+	// The newline at the end is optional. Without it, what another process sent
+	// in a message of full size still fits when it is passed on.
+	message := strings.Join(lines, "\n")
+	if len(message) > MaxNotifySize {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed; shorten the status", ErrNotifySize, len(message), MaxNotifySize)
 	}
-	return b.Bytes(), nil
+	return []byte(message), nil
 }
 
 func (s State) check() error {

@@ -37,14 +37,17 @@ func (c unixNotifyConn) send(message []byte, files []syscall.Conn, deadline time
 	if err := c.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
 	return withFDs(files, nil, func(fds []int) error {
 		var rights []byte
-		_ = rights
 		if len(fds) > 0 {
 			rights = unix.UnixRights(fds...)
 		}
 		for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-			_, err := c.Write(message)
+			err := sendDatagram(raw, message, rights)
 			// These come at once and leave nothing to wait for: a full queue
 			// (BSD), kernel memory, and too many files in flight.
 			full := errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ETOOMANYREFS)
@@ -57,6 +60,31 @@ func (c unixNotifyConn) send(message []byte, files []syscall.Conn, deadline time
 			time.Sleep(pause)
 		}
 	})
+}
+
+// sendDatagram waits for room in the receiver's queue until the write deadline.
+// net.UnixConn would do, but its WriteMsgUnix refuses connected sockets.
+func sendDatagram(raw syscall.RawConn, message, rights []byte) error {
+	var failed error
+	err := raw.Write(func(fd uintptr) bool {
+		failed = ignoringEINTR(func() error {
+			_, err := unix.SendmsgN(int(fd), message, rights, nil, 0)
+			return err
+		})
+		return failed != unix.EAGAIN
+	})
+	if err != nil {
+		return err // the deadline, or closed
+	}
+	return os.NewSyscallError("sendmsg", failed)
+}
+
+func ignoringEINTR(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // withFDs calls do with the descriptors of files, which can't be closed

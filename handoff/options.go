@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -29,6 +30,11 @@ type Options struct {
 	// should it die this generation accepts again, with no connection refused.
 	// 0 means one second, less than 0 means none.
 	Probation time.Duration
+	// HealthCheck, if not nil, is asked during the probation, in this process,
+	// whether the successor works: only the successor accepts then, so a request to
+	// the service's own address reaches it. The probation lasts until it returns.
+	// An error rolls back. Its context ends after ReadyTimeout.
+	HealthCheck func(context.Context) error
 	// DrainTimeout is how long the connections of a generation that has handed
 	// over, or of a service that stops, may take to end. Then they are cut. 0
 	// means 30 seconds.
@@ -43,6 +49,13 @@ type Options struct {
 	// stops if it still names the process that stops. A relative path is taken
 	// from the directory in which the process was started. "" means none.
 	PIDFile string
+
+	// Watchdog, if not nil, has the Upgrader keep the service manager's watchdog
+	// quiet where the unit asks for it (WatchdogSec=, sd_watchdog_enabled(3)): the
+	// main generation pings as long as Watchdog returns nil. It is to find out
+	// whether the service works, in less than half of the interval, which is
+	// when its context ends. When it fails or hangs, the manager acts.
+	Watchdog func(context.Context) error
 
 	// Command, Args, Env and Dir say how a successor is started.
 	//

@@ -25,6 +25,8 @@ type Service struct {
 	// what is in flight come to its end, makes Serve return, and returns then.
 	// When ctx ends it cuts off what is left.
 	Drain func(ctx context.Context) error
+
+	conns *connSet // its connections, if they are counted
 }
 
 // hurryTimeout is what a generation that has been told to hurry gives to what is
@@ -46,6 +48,7 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	defer u.Close()
 	ends := make(chan error, len(services))
 	for _, s := range services {
+		u.count(s.conns)
 		go func() { ends <- s.Serve() }()
 	}
 	running := len(services)
@@ -80,7 +83,39 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 			}
 		}
 	}
-	return errors.Join(fault, u.drainServices(services, ends, running))
+	fault = errors.Join(fault, u.drainServices(services, ends, running))
+	if u.stopped() {
+		u.awaitElders()
+	}
+	return fault
+}
+
+// awaitElders waits, when the service stops, for the older generations that still
+// drain. They have been told to hurry. This process is the last to go, because a
+// service manager takes its end for the end of the service.
+func (u *Upgrader) awaitElders() {
+	gone := make(chan struct{})
+	if !u.post(occurrence{run: func() { u.family.gone = gone; u.checkElders() }}) {
+		return
+	}
+	select {
+	case <-gone:
+	case <-u.cut:
+	case <-time.After(hurryTimeout + time.Second):
+	}
+}
+
+// count has the connections of a service counted, for reports.
+func (u *Upgrader) count(set *connSet) {
+	if set == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.connSets == nil {
+		u.connSets = make(map[*connSet]struct{})
+	}
+	u.connSets[set] = struct{}{}
 }
 
 // isDraining tells whether the drain has begun, or is about to: a service whose

@@ -38,6 +38,7 @@ func serveHTTP(srv *http.Server, ln net.Listener, serve func(net.Listener) error
 			return serve(&countedListener{Listener: ln, conns: &d.conns})
 		},
 		Drain: d.drain,
+		conns: &d.conns,
 	}
 }
 

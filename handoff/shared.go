@@ -20,6 +20,14 @@ type shared struct {
 	gate   *gate        // nil for what is only kept
 	end    func() error // ends its use by this generation; nil for what is only kept
 	alone  bool         // this process has bound it, and passed it to no other
+	store  bool         // the program wants it in the manager's store
+}
+
+// told is the origin as another process is to know it.
+func (s *shared) told() origin {
+	o := s.origin
+	o.Name, o.Stored = s.Name, s.store
+	return o
 }
 
 // Keep hands file on to every successor too, under its name: an inherited file, a
@@ -39,8 +47,12 @@ func (u *Upgrader) Keep(file File) error {
 // Forget takes back Keep: conn isn't handed on any more. It does not close it.
 func (u *Upgrader) Forget(conn syscall.Conn) {
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	u.shared = slices.DeleteFunc(u.shared, func(s *shared) bool { return s.Conn == conn && s.gate == nil })
+	main := u.main
+	u.mu.Unlock()
+	if main {
+		go u.post(occurrence{run: u.syncStore})
+	}
 }
 
 // register adds s to what is handed on, and opens its gate if this generation is
@@ -54,6 +66,9 @@ func (u *Upgrader) register(s *shared) error {
 	u.shared = append(u.shared, s)
 	if s.gate != nil {
 		s.gate.set(u.gates)
+	}
+	if u.main {
+		go u.post(occurrence{run: u.syncStore})
 	}
 	return nil
 }
@@ -69,6 +84,7 @@ func (u *Upgrader) forget(s *shared) {
 	u.mu.Unlock()
 	if last {
 		u.unlink(s.origin)
+		go u.post(occurrence{run: u.syncStore})
 	}
 }
 
@@ -121,7 +137,7 @@ func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
 		}
 		s.alone = false
 		files = append(files, d)
-		origins = append(origins, s.origin)
+		origins = append(origins, s.told())
 	}
 	return files, origins, nil
 }

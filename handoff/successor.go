@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -19,6 +20,11 @@ type successor struct {
 	link  *link.Conn
 	inbox *notify.Receiver
 	hello link.Hello
+	// sibling: it is to be the child of our parent, which is the service manager.
+	sibling bool
+	pidfd   *os.File // of a sibling
+
+	launched chan struct{} // closed when it has started, or has failed to
 
 	pid    int  // 0 until it has started
 	doomed bool // to be killed when it has started
@@ -38,25 +44,29 @@ const grace = 5 * time.Second
 // start begins an upgrade. All that takes time happens outside of the loop.
 func (u *Upgrader) start() {
 	u.log.Info("starting a successor", "command", u.command().Path)
+	u.tellManager(Reloading, Status(fmt.Sprintf("Upgrading to generation %d", u.generation+1)))
 	s, err := u.newSuccessor()
 	u.successor = s
 	if err != nil {
 		u.handle(occurrence{event: eventSuccessorGone, cause: err, from: s})
 		return
 	}
-	u.startClock(u.opts.ReadyTimeout, eventSuccessorFailed, ErrTimeout)
+	u.awaitReady(u.opts.ReadyTimeout)
 	go u.watch(s)
 }
 
 // newSuccessor prepares everything but the process. It returns a successor on
 // errors too, for the report.
 func (u *Upgrader) newSuccessor() (*successor, error) {
-	s := &successor{cmd: u.command()}
+	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{})}
+	if err := u.refusal(); err != nil {
+		return s, err
+	}
 	if s.cmd.Path == "" {
 		return s, errors.New("handoff: this process's own path is unknown; set Options.Command")
 	}
 	var err error
-	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.family.manager}
+	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.manager.address}
 	if s.files, s.hello.Files, err = u.exports(); err != nil {
 		return s, err
 	}
@@ -95,6 +105,7 @@ func (u *Upgrader) command() *exec.Cmd {
 // watch starts s and follows it to its end.
 func (u *Upgrader) watch(s *successor) {
 	err := s.launch()
+	close(s.launched)
 	closeAll(s.files)
 	if err != nil {
 		s.inbox.Close()
@@ -110,12 +121,9 @@ func (u *Upgrader) watch(s *successor) {
 	}})
 	go u.hear(s, process.Pid)
 	go u.followSuccessor(s)
-	err = s.cmd.Wait()
-	if err == nil {
-		err = ErrExited
-	}
+	err = s.wait()
 	s.inbox.Close()
-	u.log.Debug("successor's process has ended", "pid", process.Pid, "state", s.cmd.ProcessState.String())
+	u.log.Debug("successor's process has ended", "pid", process.Pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 }
 
@@ -150,9 +158,9 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		s.errno = errno
 	}
 	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
-		u.startClock(d, eventSuccessorFailed, ErrTimeout)
+		u.awaitReady(d)
 	}
-	if lines := m.Forwardable(); len(lines) > 0 && u.machine.phase == phaseDraining {
+	if lines := m.Forwardable(); len(lines) > 0 {
 		states := make([]State, len(lines))
 		for i, line := range lines {
 			states[i] = State(line)
@@ -163,7 +171,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		u.handle(occurrence{event: eventSuccessorFailed, cause: errWithdrawn, from: s})
 		return
 	}
-	if m.Ready() && !s.ready {
+	if m.Ready() && u.machine.phase == phaseUpgrading {
 		s.ready = true
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
 	}
@@ -182,6 +190,28 @@ func (s *successor) terminate(force bool) {
 		return
 	}
 	_ = process.Kill()
+}
+
+// release is when this generation ends. A successor that was to be ended while
+// it was being started is ended now; else it would take over a service that has
+// been stopped.
+func (s *successor) release() {
+	if s.inbox == nil {
+		return // nothing was started
+	}
+	s.inbox.Close()
+	select {
+	case <-s.launched:
+	case <-time.After(grace):
+		return // a stage that was stopped; it finds its link closed
+	}
+	if s.cmd.Process == nil {
+		return
+	}
+	if s.doomed {
+		_ = s.cmd.Process.Kill()
+	}
+	s.link.Close()
 }
 
 // dismiss asks the process to end in its own time.

@@ -86,17 +86,25 @@ func mustBeStale(network, path string) error {
 	return nil
 }
 
-// unlink removes the file of a unix socket that this service has made, if it is
-// still that file.
-func (u *Upgrader) unlink(o origin) {
-	if !o.Ours || o.Path == "" {
-		return
+// reachable tells whether a socket of ours, if it is one with a path, still is the
+// file at that path. After a stop it isn't, but the service manager may have stored
+// the socket.
+func reachable(o origin) bool {
+	if o.Path == "" {
+		return true
 	}
 	info, err := os.Lstat(o.Path)
 	if err != nil {
-		return
+		return false
 	}
-	if device, inode := fileID(info); device != o.Device || inode != o.Inode {
+	device, inode := fileID(info)
+	return device == o.Device && inode == o.Inode
+}
+
+// unlink removes the file of a unix socket that this service has made, if it is
+// still that file.
+func (u *Upgrader) unlink(o origin) {
+	if !o.Ours || o.Path == "" || !reachable(o) {
 		return
 	}
 	if err := os.Remove(o.Path); err != nil && !os.IsNotExist(err) {

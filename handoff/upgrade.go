@@ -27,7 +27,9 @@ type Upgrader struct {
 	successor *successor
 	answer    chan<- error // of the call of Upgrade in progress
 	clock     *time.Timer
+	hastened  bool // by a stop signal, see hasten
 	family    family
+	manager   manager
 
 	events   chan occurrence
 	signals  chan os.Signal
@@ -43,6 +45,8 @@ type Upgrader struct {
 	gates  gateState // of the sockets
 	ended  error     // why there can be no more of them
 	main   bool      // this is the main generation
+
+	connSets map[*connSet]struct{} // of the servers that run
 }
 
 // occurrence is an event on its way to the loop.
@@ -229,7 +233,7 @@ func (e *UpgradeError) Unwrap() error { return e.Err }
 var (
 	// ErrTimeout: the successor wasn't ready within Options.ReadyTimeout.
 	ErrTimeout = errors.New("the successor was not ready in time")
-	// ErrExited: the successor ended with status 0, without having been ready or
-	// in its probation.
+	// ErrExited: the successor ended with status 0, or it was the service manager's
+	// child (as it is under systemd) and the text says how it ended.
 	ErrExited = errors.New("the successor exited")
 )

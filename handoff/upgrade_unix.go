@@ -3,6 +3,10 @@
 package handoff
 
 import (
+	"errors"
+	"os/exec"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
@@ -21,17 +25,39 @@ func (s *successor) launch() error {
 	// Aside, for the hello of a thousand sockets is more than a socket's buffer
 	// holds; most are there before the process is.
 	go func() { _ = ours.Send(time.Minute, link.KindHello, s.hello) }()
-	if err := startExporting(s.cmd, s.files, theirs); err != nil {
+	start := func(cmd *exec.Cmd) error { return startExporting(cmd, s.files, theirs) }
+	if s.sibling {
+		again := *s.cmd
+		s.pidfd, err = startSibling(s.cmd, start)
+		if errors.Is(err, syscall.EINVAL) && s.cmd.Process == nil {
+			s.cmd = &again
+			err = start(s.cmd)
+		}
+	} else {
+		err = start(s.cmd)
+	}
+	if err != nil {
 		ours.Close()
+	}
+	return err
+}
+
+// wait waits until the process has ended, and returns how.
+func (s *successor) wait() error {
+	if s.pidfd != nil {
+		defer s.pidfd.Close()
+		return waitSibling(s.pidfd)
+	}
+	if err := s.cmd.Wait(); err != nil {
 		return err
 	}
-	return nil
+	return ErrExited
 }
 
 func withoutNotify(env []string) []string {
 	out := make([]string, 0, len(env)+1)
 	for _, entry := range env {
-		if len(entry) < 14 || entry[:14] != "NOTIFY_SOCKET=" {
+		if !strings.HasPrefix(entry, "NOTIFY_SOCKET=") {
 			out = append(out, entry)
 		}
 	}

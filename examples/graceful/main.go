@@ -31,6 +31,7 @@ func main() {
 	unixPath := flag.String("unix", "", "serve HTTP on the unix socket at `path`")
 	udpAddr := flag.String("udp", "", "echo datagrams on `address`")
 	flag.StringVar(&opts.PIDFile, "pid-file", "", "keep the main process's pid in `file`")
+	flag.DurationVar(&opts.ReadyTimeout, "ready-timeout", time.Minute, "how long a successor may take to be ready")
 	flag.DurationVar(&opts.Probation, "probation", time.Second, "how long a successor has to live before it takes over; negative for none")
 	flag.DurationVar(&opts.DrainTimeout, "drain", 30*time.Second, "how long connections may take to end")
 	delay := flag.Duration("ready-delay", 0, "wait before being ready")
@@ -40,6 +41,10 @@ func main() {
 		os.Exit(2)
 	}
 	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid(), "version", version)
+
+	// Where the unit has WatchdogSec: replace it by a question to what the service
+	// depends on.
+	opts.Watchdog = func(context.Context) error { return nil }
 
 	if err := serve(opts, *httpAddr, *httpsAddr, *unixPath, *udpAddr, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "graceful:", err)

@@ -36,6 +36,9 @@ const (
 	// KindUpgrade asks the newest generation, which is who holds the other end,
 	// to upgrade.
 	KindUpgrade Kind = 5
+	// KindStatus tells the newest generation how far a draining one is; the body
+	// is a [Status].
+	KindStatus Kind = 6
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -63,9 +66,12 @@ type Hello struct {
 
 // Origin tells where a descriptor comes from.
 type Origin struct {
+	Name string `json:"name,omitempty"`
 	// Ours: a generation of this service made the socket. Others were handed in
 	// from outside.
 	Ours bool `json:"ours,omitempty"`
+	// Stored: the program has put it into the service manager's store.
+	Stored bool `json:"stored,omitempty"`
 	// Network and Address are what the program asked for.
 	Network string `json:"network,omitempty"`
 	Address string `json:"address,omitempty"`
@@ -80,6 +86,11 @@ type Origin struct {
 type Elder struct {
 	PID        int `json:"pid"`
 	Generation int `json:"generation"`
+}
+
+// Status is how far a draining generation is.
+type Status struct {
+	Connections int `json:"connections"` // that are left
 }
 
 // Message is one message that was received. Its files are close-on-exec and

@@ -174,15 +174,24 @@ var notForwarded = []string{
 
 // Forwardable returns the lines that the real service manager may hear from a
 // successor that has not taken over: all but those by which a process speaks
-// for the whole service, and FDSTORE without Files. What is left is STATUS,
+// for the whole service, FDSTORE without Files, and values that the manager
+// would ignore and a sender of its own refuses. What is left is STATUS,
 // EXTEND_TIMEOUT_USEC, the fd store's lines and what is private to a program
 // or unknown. The result may be empty.
 func (m Message) Forwardable() []string {
-	lines := m.Without(notForwarded...)
-	if len(m.Files) == 0 {
-		lines = slices.DeleteFunc(lines, func(line string) bool { return line == "FDSTORE=1" })
-	}
-	return lines
+	return slices.DeleteFunc(m.Without(notForwarded...), func(line string) bool {
+		key, value, _ := strings.Cut(line, "=")
+		switch key {
+		case "FDSTORE":
+			return len(m.Files) == 0
+		case "FDNAME":
+			return len(value) > 255 || strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 || r > 0x7e || r == ':' })
+		case "EXTEND_TIMEOUT_USEC":
+			_, err := strconv.ParseUint(value, 10, 64)
+			return err != nil
+		}
+		return false
+	})
 }
 
 // Close closes Files.

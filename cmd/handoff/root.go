@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// run is the whole command but for the process: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Errors that come before a command's own code are of how it was called.
+	called := false
+	root := newRoot(func() { called = true })
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitFailed
+	var usage usageError
+	if !called || errors.As(err, &usage) {
+		code = exitUsage
+	}
+	var coded codeError
+	if errors.As(err, &coded) {
+		code = coded.code
+		if coded.error == nil {
+			return code // all has been said
+		}
+	}
+	hint := ""
+	var hinted hintError
+	switch {
+	case errors.As(err, &hinted):
+		hint = hinted.hint
+	case code == exitUsage:
+		hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
+	}
+	fmt.Fprintf(stderr, "error: %v\n", err)
+	if hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	return code
+}
+
+func newRoot(called func()) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "handoff",
+		Short: "Replace a running server by its next version without losing a request",
+		Long: `Replace a running server by its next version without losing a request.
+
+Exit codes: 0 all went well, 1 something failed, 2 called wrongly.`,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		PersistentPreRun: func(*cobra.Command, []string) { called() },
+	}
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newUnit(), newVersion())
+	return root
+}
+
+// hintError is an error about which something can be done.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e hintError) Unwrap() error { return e.error }
+
+// withHint adds to err what to do about it.
+func withHint(err error, hint string) error { return hintError{err, hint} }
+
+// usageError is about the way in which the command was called, found out only
+// after its flags were read.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// codeError asks for an exit code of a command's own. Without an error in it the
+// code is all that is left to say.
+type codeError struct {
+	error
+	code int
+}
+
+func (e codeError) Unwrap() error { return e.error }

@@ -1,0 +1,133 @@
+package notify_test
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/handoff-dev/handoff/handoff/internal/notify"
+)
+
+func TestOnlyTheSuccessorsMessagesCountAsItsOwn(t *testing.T) {
+	t.Parallel()
+	r := listen(t)
+	successor := child(t, "wait", nil)
+	stranger := child(t, "notify", r)
+	m := receive(t, r)
+	if m.PID != stranger.Process.Pid || m.UID != os.Getuid() || m.GID != os.Getgid() || !m.Ready() {
+		t.Errorf("got %+v from process %d", m, stranger.Process.Pid)
+	}
+	if m.From(successor.Process.Pid) {
+		t.Error("a stranger's READY counted as the successor's")
+	}
+	if !m.From(stranger.Process.Pid) || !m.From(os.Getpid()) {
+		t.Error("the sender's own READY, or a child's, did not count")
+	}
+	for _, nobody := range []int{0, -1, m.PID + 1<<22} {
+		if m.From(nobody) {
+			t.Errorf("counted as of process %d", nobody)
+		}
+	}
+	receiveAll(r)
+	stranger.finish(t)
+	if m.From(os.Getpid()) {
+		t.Error("a process that is gone counted as a descendant")
+	}
+	if (notify.Message{UID: os.Getuid()}).From(os.Getpid()) {
+		t.Error("a message without a sender counted")
+	}
+}
+
+func TestADescendantOfTheSuccessorCountsAsTheSuccessor(t *testing.T) {
+	t.Parallel()
+	r := listen(t)
+	successor := child(t, "parent", r)
+	m := receive(t, r)
+	if m.PID == successor.Process.Pid || m.MainPID() != m.PID {
+		t.Fatalf("got %+v; want it from a child of %d", m, successor.Process.Pid)
+	}
+	if !m.From(successor.Process.Pid) {
+		t.Error("a grandchild's READY did not count")
+	}
+	if notify.IsDescendant(successor.Process.Pid, m.PID) {
+		t.Error("a parent counted as its child's descendant")
+	}
+	receiveAll(r)
+	successor.finish(t)
+}
+
+func TestASuccessorThatDroppedItsPrivilegesCounts(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can start a process of another user")
+	}
+	r := listen(t)
+	// Not the test binary, which may lie where that user can't reach it.
+	path, err := exec.LookPath("systemd-notify")
+	if err != nil {
+		needTool(t, "systemd-notify", err)
+	}
+	cmd := exec.Command(path, "--ready")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	p := start(t, cmd, "NOTIFY_SOCKET="+r.Address())
+	m := receive(t, r)
+	if m.UID != 65534 || m.GID != 65534 || !m.From(p.Process.Pid) {
+		t.Errorf("got %+v", m)
+	}
+	receiveAll(r)
+	p.finish(t)
+}
+
+// needTool skips the test for want of a tool, but not where all must be there.
+func needTool(t *testing.T, tool string, err error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing: %v", tool, err)
+	}
+	t.Skipf("%s is not installed: %v", tool, err)
+}
+
+func TestSystemdNotifyIsUnderstood(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-notify"); err != nil {
+		needTool(t, "systemd-notify", err)
+	}
+	r := listen(t)
+	// Run as root it sends in the name of its parent, otherwise in its own.
+	script := `systemd-notify --ready --status="up and running" --pid=$$ X_OWN=1; echo done`
+	p := start(t, exec.Command("sh", "-c", script), "NOTIFY_SOCKET="+r.Address())
+	m := receive(t, r)
+	own, _ := m.Get("X_OWN")
+	if !m.Ready() || m.Status() != "up and running" || m.MainPID() != p.Process.Pid || own != "1" || !m.From(p.Process.Pid) {
+		t.Errorf("got %+v", m)
+	}
+	receiveAll(r) // systemd-notify waits for its barrier
+	if text, err := p.stdout.ReadString('\n'); text != "done\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	p.finish(t)
+}
+
+func TestPythonsSystemdModuleIsUnderstood(t *testing.T) {
+	t.Parallel()
+	const python = "/usr/bin/python3" // the one that Debian's python3-systemd is for
+	if err := exec.Command(python, "-c", "import systemd.daemon").Run(); err != nil {
+		needTool(t, "python3-systemd", err)
+	}
+	r := listen(t)
+	r.KeepStored = true
+	script := `import systemd.daemon as d, sys
+assert d.notify("READY=1\nSTATUS=från python")
+assert d.notify("FDSTORE=1\nFDNAME=in", fds=[0])
+sys.stdin.read()`
+	p := start(t, exec.Command(python, "-c", script), "NOTIFY_SOCKET="+r.Address(), "PYTHONIOENCODING=utf8")
+	if m := receive(t, r); !m.Ready() || m.Status() != "från python" || m.PID != p.Process.Pid || !m.From(p.Process.Pid) {
+		t.Errorf("got %+v", m)
+	}
+	m := receive(t, r)
+	defer m.Close()
+	if name, _ := m.Get("FDNAME"); name != "in" || len(m.Files) != 1 {
+		t.Errorf("got %+v", m)
+	}
+}

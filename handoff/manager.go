@@ -1,0 +1,200 @@
+package handoff
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/link"
+)
+
+// manager is the service manager, systemd most often, as a generation knows it.
+// It belongs to the goroutine of loop. Only the main generation speaks to it:
+// under NotifyAccess=main it doesn't listen to others, and a STOPPING=1 of an old
+// one would, under NotifyAccess=all, end the new one.
+type manager struct {
+	address  string    // its NOTIFY_SOCKET; "" without one
+	notifier *Notifier // nil without one
+	deaf     bool      // it supervises this process and gave it no NOTIFY_SOCKET
+	watchdog time.Duration
+	pings    context.CancelFunc // ends them
+	stored   []*shared          // what is in its fd store
+}
+
+// meetManager reads what the manager has told this process, which its
+// predecessor, if it has one, has passed on as address.
+func (u *Upgrader) meetManager(address string, linked bool) (err error) {
+	m := &u.manager
+	if linked {
+		if m.address = address; address != "" {
+			m.notifier, err = DialNotifier(address)
+		}
+	} else {
+		m.address = os.Getenv("NOTIFY_SOCKET")
+		m.notifier, err = OpenNotifier()
+	}
+	if err != nil {
+		return err
+	}
+	m.deaf = m.address == "" && supervised()
+	m.watchdog, err = WatchdogInterval()
+	return err
+}
+
+// supervised tells whether systemd has started this process as the main process
+// of a service (systemd.exec(5), SYSTEMD_EXEC_PID since version 248).
+func supervised() bool {
+	return os.Getenv("INVOCATION_ID") != "" && os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid())
+}
+
+// refusal says why an upgrade would be the end of the service.
+func (u *Upgrader) refusal() error {
+	switch {
+	case os.Getpid() == 1:
+		return fmt.Errorf("%w: this process is PID 1 of its container or pid namespace, and at its end the kernel ends all others there; run it as the child of an init, and in a systemd unit without PrivatePIDs=", ErrWouldEndService)
+	case u.manager.deaf:
+		return fmt.Errorf("%w: systemd started this process without a NOTIFY_SOCKET, so it can't be told that the main process changes; set Type=notify and NotifyAccess=main in the unit", ErrWouldEndService)
+	}
+	return nil
+}
+
+// tellManager sends states to the service manager, if there is one.
+func (u *Upgrader) tellManager(states ...State) {
+	if err := u.manager.notifier.Notify(states...); err != nil {
+		u.log.Warn("telling the service manager", "error", err)
+	}
+}
+
+// sayReady tells whoever started this process that it is ready.
+func (u *Upgrader) sayReady() {
+	if u.family.predecessor == nil {
+		u.tellManager(Ready, u.serving())
+		return
+	}
+	u.tellPredecessor(Ready)
+}
+
+// tellPredecessor speaks to it as any other program would.
+func (u *Upgrader) tellPredecessor(state State) {
+	n, err := OpenNotifier()
+	if err == nil {
+		err = n.Notify(state)
+		n.Close()
+	}
+	if err != nil {
+		u.log.Error("telling the predecessor", "state", string(state), "error", err)
+	}
+}
+
+// become makes this the main generation.
+func (u *Upgrader) become() {
+	u.mu.Lock()
+	u.main = true
+	u.mu.Unlock()
+	for _, o := range u.family.abandoned {
+		u.unlink(o)
+	}
+	u.family.abandoned = nil
+	u.syncStore()
+	if u.generation > 1 {
+		// The program's own notifications were for the predecessor so far.
+		if u.manager.address != "" {
+			os.Setenv("NOTIFY_SOCKET", u.manager.address)
+		} else {
+			os.Unsetenv("NOTIFY_SOCKET")
+		}
+	}
+	u.ping()
+}
+
+// ping begins to keep the manager's watchdog quiet.
+func (u *Upgrader) ping() {
+	if u.opts.Watchdog == nil || u.manager.watchdog == 0 || u.manager.notifier == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	u.manager.pings = cancel
+	go u.manager.notifier.Watchdog(ctx, u.manager.watchdog, u.opts.Watchdog)
+}
+
+// fallSilent is when this generation has nothing to tell the manager any more.
+func (u *Upgrader) fallSilent() {
+	u.mu.Lock()
+	u.main = false
+	u.mu.Unlock()
+	if u.manager.pings != nil {
+		u.manager.pings()
+		u.manager.pings = nil
+	}
+}
+
+// serving is the one line of `systemctl status`.
+func (u *Upgrader) serving() State {
+	var text strings.Builder
+	fmt.Fprintf(&text, "Serving, generation %d", u.generation)
+	elders, connections := u.family.elders, 0
+	for _, e := range elders {
+		connections += e.connections
+	}
+	switch len(elders) {
+	case 0:
+	case 1:
+		fmt.Fprintf(&text, "; generation %d (pid %d) drains", elders[0].Generation, elders[0].PID)
+	default:
+		fmt.Fprintf(&text, "; %d older generations drain", len(elders))
+	}
+	if connections > 0 {
+		fmt.Fprintf(&text, ", %d connections left", connections)
+	}
+	return Status(text.String())
+}
+
+// report refreshes the status when something about the elders has changed.
+func (u *Upgrader) report() {
+	if u.machine.phase == phaseServing && !u.machine.awaiting {
+		u.tellManager(u.serving())
+	}
+}
+
+// reportDrain tells the newest generation, which alone speaks to the manager, how
+// many connections this one has left.
+func (u *Upgrader) reportDrain(newest *link.Conn) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for told := 0; ; {
+		if n := u.openConnections(); n != told {
+			told = n
+			if err := newest.Send(linkWait, link.KindStatus, link.Status{Connections: n}); err != nil {
+				return // nobody is there to hear it
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-u.done:
+			return
+		}
+	}
+}
+
+// openConnections counts those of the servers that Run runs.
+func (u *Upgrader) openConnections() (n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for set := range u.connSets {
+		n += set.len()
+	}
+	return n
+}
+
+// oneLine makes of an error what may stand in a status.
+func oneLine(err error) string {
+	const most = 500
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

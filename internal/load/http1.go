@@ -1,0 +1,164 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// http1 speaks HTTP/1.1 on a connection of its own.
+type http1 struct {
+	cfg *Config
+	n   *tally
+
+	conn *link
+	end  ending // what conn's reads came to
+	in   *bufio.Reader
+	out  []byte // a request, built in place
+	head []byte // its header up to the length
+	got  bytes.Buffer
+}
+
+// asked is the request that answers belong to; its method is what tells
+// http.ReadResponse whether there is a body.
+var asked = &http.Request{Method: http.MethodPost}
+
+func newHTTP1(cfg *Config, n *tally) *http1 {
+	c := &http1{cfg: cfg, n: n, in: bufio.NewReader(nil)}
+	c.head = append(c.head, "POST "+cfg.Target.Path+" HTTP/1.1\r\nHost: "+cfg.Target.host()+
+		"\r\nUser-Agent: handoff-load\r\nContent-Type: application/octet-stream\r\n"...)
+	if cfg.Shape.Close {
+		c.head = append(c.head, "Connection: close\r\n"...)
+	}
+	c.head = append(c.head, "Content-Length: "...)
+	return c
+}
+
+func (c *http1) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+func (c *http1) do(ctx context.Context, body []byte) answer {
+	if c.conn != nil && c.cfg.Peek && c.closedIdle() {
+		c.n.closedIdle.Add(1)
+		c.close()
+	}
+	var late time.Duration
+	if c.conn == nil {
+		l, err := dial(ctx, c.cfg)
+		if err != nil {
+			return failed(connectKind(err), err)
+		}
+		c.n.connections.Add(1)
+		c.conn, late = l, l.paused
+		c.end = ending{Reader: l}
+		c.in.Reset(&c.end)
+	}
+	a, keep := c.exchange(ctx, body)
+	a.paused += late
+	switch {
+	case c.cfg.Shape.Close, a.kind != OK && a.kind != Status:
+		c.close()
+	case !keep:
+		c.n.reconnects.Add(1)
+		c.close()
+	}
+	return a
+}
+
+// closedIdle says whether the server has closed the connection since the last
+// answer.
+func (c *http1) closedIdle() bool {
+	c.conn.peek.now = true
+	_, err := c.in.Peek(1)
+	c.conn.peek.now = false
+	// Bytes that nobody asked for leave it open: they will be taken for the
+	// next answer, and found out.
+	return err != nil && err != error(errSilent)
+}
+
+// exchange writes one request and reads its answer. keep: the server keeps the
+// connection too.
+func (c *http1) exchange(ctx context.Context, body []byte) (a answer, keep bool) {
+	c.conn.SetDeadline(time.Now().Add(c.cfg.Timeout + c.cfg.Shape.Pause))
+	paused, err := c.write(ctx, body)
+	if err != nil {
+		// The server may have answered before the body's end, and closed.
+		if res, readErr := c.read(); readErr == nil {
+			a = judge(res, body, &c.got)
+		}
+		if a.kind == OK {
+			a = failed(brokenKind(err, false), err)
+		}
+		a.paused = paused
+		return a, false
+	}
+	if _, err := c.in.Peek(1); err != nil {
+		a = failed(brokenKind(err, false), err)
+	} else if res, err := c.read(); err != nil {
+		if c.end.err != nil {
+			// It is malformed because there is no more of it.
+			err = c.end.err
+		}
+		a = failed(brokenKind(err, true), err)
+	} else {
+		a = judge(res, body, &c.got)
+		// An answer that wasn't read to its end leaves a connection that is
+		// of no more use.
+		keep = !res.Close && c.in.Buffered() == 0 && c.got.Len() < len(body)+maxSurplus
+	}
+	if a.kind == OK && c.in.Buffered() > 0 {
+		a.kind, a.err = Mismatch, errSurplus
+	}
+	a.paused = paused
+	return a, keep
+}
+
+func (c *http1) write(ctx context.Context, body []byte) (paused time.Duration, err error) {
+	c.out = append(c.out[:0], c.head...)
+	c.out = strconv.AppendInt(c.out, int64(len(body)), 10)
+	c.out = append(c.out, "\r\n\r\n"...)
+	pause := c.cfg.Shape.Pause
+	if pause == 0 {
+		c.out = append(c.out, body...)
+		_, err = c.conn.Write(c.out)
+		return 0, err
+	}
+	half := len(body) / 2
+	c.out = append(c.out, body[:half]...)
+	if _, err = c.conn.Write(c.out); err != nil {
+		return 0, err
+	}
+	paused = sleep(ctx, pause)
+	_, err = c.conn.Write(body[half:])
+	return paused, err
+}
+
+// read reads an answer's header, past any 1xx.
+func (c *http1) read() (*http.Response, error) {
+	for {
+		res, err := http.ReadResponse(c.in, asked)
+		if err != nil || res.StatusCode < 100 || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			return res, err
+		}
+	}
+}
+
+// ending is a connection's reader that remembers how it ended.
+type ending struct {
+	io.Reader
+	err error
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	e.err = err
+	return n, err
+}

@@ -1,0 +1,97 @@
+// Faulty is a version of examples/graceful that fails, to try what a failed
+// upgrade costs. It takes the same flags, so that it can be put in its place, and
+// one more:
+//
+//	-fail start         exit with status 3 at once
+//	-fail before-ready  exit with status 3 with all sockets taken
+//	-fail after-ready   exit with status 3 right after being ready
+//	-fail hang          never be ready
+//	-fail hang-hard     never be ready, and ignore SIGTERM
+//	-fail ready-exit    be ready and exit with status 0
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/handoff-dev/handoff/handoff"
+)
+
+// fail is the default of -fail, for a program that is started with another's
+// flags.
+var fail string
+
+// status is what a failing process exits with.
+const status = 3
+
+func main() {
+	httpAddr := flag.String("http", "127.0.0.1:8080", "")
+	pidFile := flag.String("pid-file", "", "")
+	for _, ignored := range []string{"https", "unix", "udp"} {
+		flag.String(ignored, "", "")
+	}
+	for _, ignored := range []string{"probation", "drain", "ready-delay", "ready-timeout"} {
+		flag.Duration(ignored, 0, "")
+	}
+	flag.StringVar(&fail, "fail", fail, "when to fail")
+	flag.Parse()
+	if err := run(*httpAddr, *pidFile); err != nil {
+		fmt.Fprintln(os.Stderr, "faulty:", err)
+		os.Exit(1)
+	}
+}
+
+func run(httpAddr, pidFile string) error {
+	if fail == "start" {
+		os.Exit(status)
+	}
+	up, err := handoff.New(handoff.Options{PIDFile: pidFile})
+	if err != nil {
+		return err
+	}
+	defer up.Close()
+	ln, err := up.Listen("http", "tcp", httpAddr)
+	if err != nil {
+		return err
+	}
+	go http.Serve(ln, nil)
+	switch fail {
+	case "before-ready":
+		notify("about to fail")
+		os.Exit(status)
+	case "hang-hard":
+		signal.Ignore(syscall.SIGTERM)
+		select {}
+	case "hang":
+		signal.Reset(syscall.SIGTERM) // to die of it at once
+		select {}
+	}
+	if err := up.Ready(); err != nil {
+		return err
+	}
+	switch fail {
+	case "after-ready":
+		os.Exit(status)
+	case "ready-exit":
+		os.Exit(0)
+	}
+	time.Sleep(time.Minute)
+	return fmt.Errorf("-fail %q is unknown", fail)
+}
+
+// notify tells the predecessor a status, as a program that knows what ails it
+// would.
+func notify(text string) {
+	n, err := handoff.OpenNotifier()
+	if err == nil {
+		err = n.Notify(handoff.Status(text), handoff.Errno(syscall.EBUSY))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faulty:", err)
+	}
+}
