@@ -23,19 +23,24 @@ import (
 
 var misdeeds = []string{"never-read", "close", "junk", "truncate", "oversize", "speak-as-the-predecessor", "many"}
 
-func rogueSuccessor(t testing.TB, act, end string) string {
-	return proctest.Build(t, proctest.Program{Package: module + "/test/hostile/rogue", Ldflags: "-X main.act=" + act + " -X main.end=" + end})
+// corrupt installs a successor that does a misdeed.
+func (s *service) corrupt(act, end string) {
+	s.t.Helper()
+	s.install(proctest.Build(s.t, proctest.Program{Package: module + "/test/hostile/rogue"}))
+	if err := os.WriteFile(filepath.Join(s.dir, "act"), []byte(act+" "+end), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func TestNoSuccessorThatFailsHarmsItsPredecessor(t *testing.T) {
 	t.Parallel()
 	s := start(t, raced(t, "1"))
-	s.install(rogueSuccessor(t, "close", "exit"))
+	s.corrupt("close", "exit")
 	s.fails("exit status 3") // and what a first upgrade opens for good is open
 	s.get("/")
 	before := descriptors(t, s.main())
 	for _, act := range misdeeds {
-		s.install(rogueSuccessor(t, act, "exit"))
+		s.corrupt(act, "exit")
 		s.fails("exit status 3")
 		if a, err := s.who(); err != nil || a.pid != s.main() {
 			t.Errorf("after %s: %+v, %v", act, a, err)
@@ -95,7 +100,7 @@ func TestNoSuccessorThatTakesOverHoldsItsPredecessorUp(t *testing.T) {
 			s := start(t, raced(t, "1"))
 			busy := halfARequest(s)
 			old := s.upgrade()
-			s.install(rogueSuccessor(t, act, "stay"))
+			s.corrupt(act, "stay")
 			began := time.Now()
 			s.signal(old.pid, unix.SIGHUP)
 			a := s.taken(old.pid)
