@@ -1,3 +1,5 @@
+//go:build linux
+
 // Attacker floods the notification sockets of upgrades under way. Any process of the
 // machine can find them in /proc/net/unix; here they come by standard input, so that
 // no other tests' are attacked. It prints how many datagrams it has sent.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Rogue is a successor that does to the link whatever it should not, and then is
 // ready and stays, or exits with status 3. Two words in the file "act" beside its
 // executable say which.
