@@ -95,7 +95,11 @@ func greet(conn *link.Conn) (hello link.Hello, err error) {
 // ended or its link has been handed on.
 func (u *Upgrader) followRelative(r *relative) {
 	for {
-		m, err := r.conn.Receive()
+		m, err := r.conn.ReceiveAnd(func(m link.Message) {
+			if m.Kind == link.KindConnection {
+				u.immigrate(r, m)
+			}
+		})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return // Detach
 		}
@@ -103,7 +107,9 @@ func (u *Upgrader) followRelative(r *relative) {
 			u.post(occurrence{run: func() { u.lost(r) }})
 			return
 		}
-		u.post(occurrence{run: func() { u.told(r, m) }})
+		if m.Kind != link.KindConnection {
+			u.post(occurrence{run: func() { u.told(r, m) }})
+		}
 	}
 }
 
@@ -229,7 +235,15 @@ func (u *Upgrader) followSuccessor(s *successor) {
 	for {
 		m, err := s.link.Receive()
 		if err != nil {
+			s.mover.end()
 			return // its process's end is what counts
+		}
+		if m.Kind == link.KindTaken {
+			var t link.Taken
+			if m.Close(); m.Decode(&t) == nil {
+				s.mover.settle(t.ID, t.Taken)
+			}
+			continue
 		}
 		u.post(occurrence{run: func() {
 			defer m.Close()
@@ -262,6 +276,9 @@ func (u *Upgrader) commit() {
 	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
 		u.log.Error("telling the successor that it has taken over", "error", err)
 	}
+	u.mu.Lock()
+	u.mover = s.mover
+	u.mu.Unlock()
 	go u.reportDrain(s.link)
 }
 

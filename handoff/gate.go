@@ -21,6 +21,7 @@ type gate struct {
 	state    gateState
 	deadline time.Time     // the program's own
 	changed  chan struct{} // closed at the next change of the above
+	nudged   bool          // the next wait, or the one under way, returns errNudged
 }
 
 type gateState int
@@ -45,7 +46,7 @@ var aLongTimeAgo = time.Unix(1, 0)
 // apply tells the socket about the state; g.mu is held.
 func (g *gate) apply() {
 	t := g.deadline
-	if g.state != gateOpen {
+	if g.state != gateOpen || g.nudged {
 		t = aLongTimeAgo
 	}
 	// It fails only on a socket that is closed, where no read blocks.
@@ -75,6 +76,17 @@ func (g *gate) setDeadline(t time.Time) error {
 	return nil
 }
 
+// errNudged is what nudge makes of a pass.
+var errNudged = errors.New("handoff: nudged")
+
+// nudge ends the pass that is under way, or the next one.
+func (g *gate) nudge() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.nudged = true
+	g.changeLocked()
+}
+
 func (g *gate) changeLocked() {
 	g.apply()
 	close(g.changed)
@@ -101,6 +113,12 @@ func (g *gate) pass(read func() error) error {
 func (g *gate) wait() (changed chan struct{}, err error) {
 	for {
 		g.mu.Lock()
+		if g.nudged {
+			g.nudged = false
+			g.apply()
+			g.mu.Unlock()
+			return nil, errNudged
+		}
 		state, changed, deadline := g.state, g.changed, g.deadline
 		g.mu.Unlock()
 		switch state {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // httpDrain drains one http.Server. It never calls the server's Shutdown while a
@@ -23,22 +24,97 @@ type httpDrain struct {
 	goAway   *http.Server // see newGoAway; nil without HTTP/2
 	conns    connSet
 	serving  sync.WaitGroup // calls of Serve that have not returned
+	up       *Upgrader      // of listeners whose connections can move; nil if there is none
+
+	late      sync.Once
+	lateConns chan net.Conn // to be served here though the listeners are closed
+	lateEnd   chan struct{} // closed when there can be none
 
 	once sync.Once
 	err  error
 }
 
 // serveHTTP makes a Service of a server and a listener; serve is what runs it.
-func serveHTTP(srv *http.Server, ln net.Listener, serve func(net.Listener) error) Service {
+// Connections can move between generations if net/http itself reads from the
+// socket, which under TLS it doesn't.
+func serveHTTP(srv *http.Server, ln net.Listener, plain bool, serve func(net.Listener) error) Service {
 	d := drainOf(srv)
 	d.serving.Add(1)
+	counted := &countedListener{Listener: ln, conns: &d.conns}
+	if l, ok := ln.(*listener); ok && plain {
+		counted.origin = l
+		d.receiveAt(l)
+	}
 	return Service{
 		Serve: func() error {
 			defer d.serving.Done()
-			return serve(&countedListener{Listener: ln, conns: &d.conns})
+			return serve(counted)
 		},
 		Drain: d.drain,
 		conns: &d.conns,
+	}
+}
+
+// receiveAt lets connections of older generations come in at a listener.
+func (d *httpDrain) receiveAt(l *listener) {
+	l.up.mu.Lock()
+	defer l.up.mu.Unlock()
+	d.up = l.up
+	l.drain = d
+	l.up.lobbies = append(l.up.lobbies, l)
+	l.lobby = &lobby{
+		conns: &d.conns,
+		limit: func() time.Duration {
+			if d.srv.IdleTimeout != 0 {
+				return d.srv.IdleTimeout // as net/http has it
+			}
+			return d.srv.ReadTimeout
+		},
+		ready: func(c net.Conn) {
+			if !l.deliver(c) {
+				d.serveLate(c)
+			}
+		},
+	}
+}
+
+// serveLate serves a connection that has come back, or has come too late for its
+// listener. It doesn't leave again.
+func (d *httpDrain) serveLate(c net.Conn) {
+	d.late.Do(func() {
+		d.lateConns = make(chan net.Conn)
+		go d.srv.Serve(&lateListener{conns: d.lateConns, end: d.lateEnd})
+	})
+	c = d.conns.wrap(c, nil)
+	d.conns.add(c)
+	select {
+	case d.lateConns <- c:
+	case <-d.lateEnd:
+		c.Close()
+	}
+}
+
+// giveBack serves a connection here that could not leave.
+func (e *emigrant) giveBack() {
+	if err := e.conn.SetDeadline(time.Time{}); err == nil {
+		e.from.drain.serveLate(e.conn)
+	}
+	e.gone()
+}
+
+// lateListener accepts what it is given.
+type lateListener struct {
+	closedListener
+	conns <-chan net.Conn
+	end   <-chan struct{}
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.end:
+		return nil, net.ErrClosed
 	}
 }
 
@@ -47,7 +123,7 @@ func drainOf(srv *http.Server) *httpDrain {
 	if d, ok := srv.Handler.(*httpDrain); ok {
 		return d
 	}
-	d := &httpDrain{srv: srv, next: srv.Handler}
+	d := &httpDrain{srv: srv, next: srv.Handler, lateEnd: make(chan struct{})}
 	if d.next == nil {
 		d.next = http.DefaultServeMux
 	}
@@ -61,6 +137,19 @@ func drainOf(srv *http.Server) *httpDrain {
 		}
 		return context.WithValue(ctx, drainingKey{}, d.began)
 	}
+	enter := srv.ConnContext
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		switch served := c.(type) {
+		case *tcpConn:
+			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
+		case *unixConn:
+			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
+		}
+		if enter != nil {
+			ctx = enter(ctx, c)
+		}
+		return ctx
+	}
 	hook := srv.ConnState
 	srv.ConnState = func(c net.Conn, state http.ConnState) {
 		d.conns.state(c, state)
@@ -72,11 +161,17 @@ func drainOf(srv *http.Server) *httpDrain {
 	return d
 }
 
+// servedKey is the context's key of the connection.
+type servedKey struct{}
+
 // ServeHTTP tells the clients of a server that drains to go elsewhere for their
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.draining.Load() {
-		w.Header().Set("Connection", "close")
+		c, _ := r.Context().Value(servedKey{}).(*servedConn)
+		if c == nil || c.dismiss() {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	d.next.ServeHTTP(w, r)
 }
@@ -89,10 +184,14 @@ func (d *httpDrain) drain(ctx context.Context) error {
 }
 
 func (d *httpDrain) run(ctx context.Context) error {
+	defer close(d.lateEnd)
 	d.draining.Store(true)
 	d.begin()
 	if d.goAway != nil {
 		go d.goAway.Shutdown(ctx)
+	}
+	if m := d.mover(); m != nil {
+		d.conns.move(m.send)
 	}
 	over := d.over()
 	select {
@@ -102,6 +201,7 @@ func (d *httpDrain) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// From here on what is idle may be closed.
+	d.conns.dismissGuests()
 	if err := d.srv.Shutdown(ctx); err == nil {
 		select { // hijacked connections are not Shutdown's
 		case <-over:
@@ -113,6 +213,16 @@ func (d *httpDrain) run(ctx context.Context) error {
 	err := d.srv.Close()
 	d.conns.close()
 	return errors.Join(fmt.Errorf("handoff: %d connections were cut: %w", n, context.Cause(ctx)), err)
+}
+
+// mover returns who takes idle connections to the successor; nil without one.
+func (d *httpDrain) mover() *mover {
+	if d.up == nil {
+		return nil
+	}
+	d.up.mu.Lock()
+	defer d.up.mu.Unlock()
+	return d.up.mover
 }
 
 // over returns a channel that is closed when the last connection has ended. The

@@ -18,6 +18,7 @@ type successor struct {
 	cmd   *exec.Cmd
 	files []*os.File // to hand over; closed once it has started
 	link  *link.Conn
+	mover *mover // sends connections over it
 	inbox *notify.Receiver
 	hello link.Hello
 	// sibling: it is to be the child of our parent, which is the service manager.

@@ -46,6 +46,8 @@ type Upgrader struct {
 	ended  error     // why there can be no more of them
 	main   bool      // this is the main generation
 
+	lobbies  []*listener           // at which connections of older generations come in
+	mover    *mover                // to the successor that has taken over
 	connSets map[*connSet]struct{} // of the servers that run
 }
 

@@ -39,6 +39,11 @@ const (
 	// KindStatus tells the newest generation how far a draining one is; the body
 	// is a [Status].
 	KindStatus Kind = 6
+	// KindConnection hands over an idle connection: one descriptor, and a
+	// [Connection].
+	KindConnection Kind = 7
+	// KindTaken answers it; the body is a [Taken].
+	KindTaken Kind = 8
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -91,6 +96,20 @@ type Elder struct {
 // Status is how far a draining generation is.
 type Status struct {
 	Connections int `json:"connections"` // that are left
+}
+
+// Connection is a connection that is waiting for its next request.
+type Connection struct {
+	ID uint64 `json:"id"`
+	// Name and Address are those of the listener that has accepted it.
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// Taken says whether a connection was taken. If not, it is its sender's again.
+type Taken struct {
+	ID    uint64 `json:"id"`
+	Taken bool   `json:"taken"`
 }
 
 // Message is one message that was received. Its files are close-on-exec and
