@@ -314,6 +314,9 @@ func (u *Upgrader) finish() {
 	u.mu.Lock()
 	last := u.main
 	u.mu.Unlock()
+	if p := u.machine.phase; p == phaseUpgrading || p == phaseProbation {
+		last = false // an unplanned end: the successor goes on as an orphan
+	}
 	u.endShared(ErrStopping, last)
 	u.inherited.Close()
 	if last && u.opts.PIDFile != "" {

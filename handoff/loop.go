@@ -243,18 +243,18 @@ func (u *Upgrader) drain() {
 	}
 	u.mu.Lock()
 	last := u.main && why == ErrStopping
-	u.ended = why
 	u.mu.Unlock()
 	if last {
 		u.tellManager(Stopping, Status("Stopping"))
 		for _, e := range u.family.elders {
 			u.hurryElder(e)
 		}
+	} else if u.family.predecessor != nil {
+		// It must not commit to us, and accepts again.
+		u.tellPredecessor(Stopping)
 	}
-	// First, for a service that ends because its socket was closed asks whether
-	// that is the drain, or a failure.
-	close(u.draining)
 	u.endShared(why, last)
+	close(u.draining) // which says that nothing is accepted any more
 }
 
 // hasten is a stop signal to a generation that is ending already: the first

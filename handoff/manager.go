@@ -74,13 +74,18 @@ func (u *Upgrader) sayReady() {
 		u.tellManager(Ready, u.serving())
 		return
 	}
+	u.tellPredecessor(Ready)
+}
+
+// tellPredecessor speaks to it as any other program would.
+func (u *Upgrader) tellPredecessor(state State) {
 	n, err := OpenNotifier()
 	if err == nil {
-		err = n.Notify(Ready)
+		err = n.Notify(state)
 		n.Close()
 	}
 	if err != nil {
-		u.log.Error("telling the predecessor that this generation is ready", "error", err)
+		u.log.Error("telling the predecessor", "state", string(state), "error", err)
 	}
 }
 

@@ -19,6 +19,7 @@ type shared struct {
 	origin origin
 	gate   *gate        // nil for what is only kept
 	end    func() error // ends its use by this generation; nil for what is only kept
+	alone  bool         // this process has bound it, and passed it to no other
 	store  bool         // the program wants it in the manager's store
 }
 
@@ -79,7 +80,7 @@ func (u *Upgrader) forget(s *shared) {
 	if i >= 0 {
 		u.shared = slices.Delete(u.shared, i, i+1)
 	}
-	last := i >= 0 && u.main
+	last := i >= 0 && (u.main || s.alone)
 	u.mu.Unlock()
 	if last {
 		u.unlink(s.origin)
@@ -108,7 +109,7 @@ func (u *Upgrader) endShared(why error, last bool) {
 	u.shared, u.ended = nil, why
 	u.mu.Unlock()
 	for _, s := range ended {
-		if last {
+		if last || s.alone {
 			u.unlink(s.origin)
 		}
 		if s.end == nil {
@@ -134,6 +135,7 @@ func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
 			closeAll(files)
 			return nil, nil, err
 		}
+		s.alone = false
 		files = append(files, d)
 		origins = append(origins, s.told())
 	}

@@ -35,6 +35,10 @@ type successor struct {
 	errno  error
 }
 
+// errWithdrawn: the drain of a successor that stops may outlast its probation, and
+// to commit to it would end the service.
+var errWithdrawn = errors.New("the successor says that it is stopping")
+
 // grace is how long a successor that has failed may take to end by itself.
 const grace = 5 * time.Second
 
@@ -163,6 +167,10 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 			states[i] = State(line)
 		}
 		u.tellManager(states...)
+	}
+	if m.Stopping() {
+		u.handle(occurrence{event: eventSuccessorFailed, cause: errWithdrawn, from: s})
+		return
 	}
 	if m.Ready() && u.machine.phase == phaseUpgrading {
 		s.ready = true

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,8 +24,26 @@ import (
 func staleSocket(t *testing.T, network string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
-	unix.Close(listeningUnix(t, network, path))
+	makeStale(t, network, path)
 	return path
+}
+
+func makeStale(t *testing.T, network, path string) {
+	t.Helper()
+	unix.Close(listeningUnix(t, network, path))
+	// A child that another test has forked has it until its exec.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial(network, path)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return
+		}
+		if err == nil {
+			conn.Close()
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not become stale: %v", path, err)
+		}
+	}
 }
 
 // listeningUnix returns a socket of any type that is bound to path.
@@ -210,7 +229,7 @@ func TestNobodyTakesASocketThatIsBeingBoundForAStaleOne(t *testing.T) {
 	for i := range 200 {
 		path := filepath.Join(dir, fmt.Sprint(i))
 		if i%2 == 0 {
-			unix.Close(unixFD(t, "unix", path))
+			makeStale(t, "unix", path)
 		}
 		won := make(chan net.Listener, 3)
 		var starters sync.WaitGroup
@@ -330,6 +349,11 @@ func TestOnlyTheLastGenerationRemovesTheFile(t *testing.T) {
 		{"the program closes it", func(_ *testing.T, _ *Upgrader, ln net.Listener) { ln.Close() }, false},
 		{"the generation ends", func(_ *testing.T, u *Upgrader, _ net.Listener) { u.Close() }, false},
 		{"the successor has it", func(t *testing.T, u *Upgrader, _ net.Listener) {
+			files, _, err := u.exports()
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeAll(files)
 			u.mu.Lock()
 			u.main = false // as commit does
 			u.mu.Unlock()
@@ -399,5 +423,92 @@ func TestAnInheritedSocketOfOursIsRemovedInTheEnd(t *testing.T) {
 	u.Close()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestAServiceThatFailsToStartLeavesNoSocketBehind(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	u := newUpgrader(t, Options{})
+	if _, err := u.Listen("s", "unix", path); err != nil {
+		t.Fatal(err)
+	}
+	u.Close() // never ready
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestAProgramThatClosesASocketBeforeItIsReadyLeavesNoFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := newUpgrader(t, Options{}).Listen("s", "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestASuccessorThatFailsToStartLeavesItsPredecessorsSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	fd := unixFD(t, "unix", path)
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := origin{Ours: true, Network: "unix", Address: path, Path: path}
+	o.Device, o.Inode = fileID(info)
+	for _, end := range []func(*Upgrader, net.Listener){
+		func(u *Upgrader, _ net.Listener) { u.Close() },
+		func(_ *Upgrader, ln net.Listener) { ln.Close() },
+	} {
+		again, err := unix.Dup(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := heir(t, []origin{o}, named{"s", again})
+		u.machine.awaiting = true
+		ln, err := u.Listen("s", "unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(u, ln)
+		if _, err := os.Lstat(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unix.Close(fd)
+}
+
+func TestAGenerationThatEndsBesideItsSuccessorLeavesItTheFile(t *testing.T) {
+	t.Parallel()
+	path, pid := filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "pid")
+	u := newUpgrader(t, Options{PIDFile: pid})
+	if _, err := u.Listen("s", "unix", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	u.post(occurrence{run: func() {
+		files, _, err := u.exports()
+		if err != nil {
+			t.Error(err)
+		}
+		closeAll(files)
+		u.machine.phase = phaseProbation
+		close(done)
+	}})
+	<-done
+	u.Close() // the program has come to an end that it did not plan
+	for _, file := range []string{path, pid} {
+		if _, err := os.Lstat(file); err != nil {
+			t.Error(err)
+		}
 	}
 }
