@@ -233,9 +233,14 @@ func (c *servedConn) finish(self net.Conn) error {
 }
 
 // dismiss tells whether the answer to a request that came while the server drains
-// is to be the connection's last here. A connection that can leave does so after
-// it; if it has not, net/http does something that idleness doesn't know.
-func (c *servedConn) dismiss() bool { return c.from == nil || c.asked.Add(1) > 1 }
+// is to be the connection's last here. One that can leave does so after it, unless
+// its client was so quick that net/http has taken the first byte of the next
+// request already. That may happen more than once, but if it goes on, net/http
+// does something that idleness doesn't know.
+func (c *servedConn) dismiss() bool {
+	const chances = 32
+	return c.from == nil || c.set.taker() == nil || c.asked.Add(1) > chances
+}
 
 // emigrant is an idle connection on its way to the successor.
 type emigrant struct {

@@ -72,20 +72,20 @@ func (d *httpDrain) receiveAt(l *listener) {
 		},
 		ready: func(c net.Conn) {
 			if !l.deliver(c) {
-				d.serveLate(c)
+				d.serveLate(c, l)
 			}
 		},
 	}
 }
 
-// serveLate serves a connection that has come back, or has come too late for its
-// listener. It doesn't leave again.
-func (d *httpDrain) serveLate(c net.Conn) {
+// serveLate serves a connection that has come too late for its listener, from
+// which it may leave again, or one that has come back, which stays: from is nil.
+func (d *httpDrain) serveLate(c net.Conn, from *listener) {
 	d.late.Do(func() {
 		d.lateConns = make(chan net.Conn)
 		go d.srv.Serve(&lateListener{conns: d.lateConns, end: d.lateEnd})
 	})
-	c = d.conns.wrap(c, nil)
+	c = d.conns.wrap(c, from)
 	d.conns.add(c)
 	select {
 	case d.lateConns <- c:
@@ -97,7 +97,7 @@ func (d *httpDrain) serveLate(c net.Conn) {
 // giveBack serves a connection here that could not leave.
 func (e *emigrant) giveBack() {
 	if err := e.conn.SetDeadline(time.Time{}); err == nil {
-		e.from.drain.serveLate(e.conn)
+		e.from.drain.serveLate(e.conn, nil)
 	}
 	e.gone()
 }
@@ -185,13 +185,13 @@ func (d *httpDrain) drain(ctx context.Context) error {
 
 func (d *httpDrain) run(ctx context.Context) error {
 	defer close(d.lateEnd)
+	if m := d.mover(); m != nil {
+		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
+	}
 	d.draining.Store(true)
 	d.begin()
 	if d.goAway != nil {
 		go d.goAway.Shutdown(ctx)
-	}
-	if m := d.mover(); m != nil {
-		d.conns.move(m.send)
 	}
 	over := d.over()
 	select {
