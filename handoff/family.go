@@ -53,7 +53,12 @@ func (u *Upgrader) meetPredecessor() error {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
-		return u.meetManager("", false)
+		if err = u.meetManager("", false); err != nil {
+			// NOTIFY_SOCKET is its own, and is gone with it.
+			u.log.Warn("going on without a service manager", "error", err)
+			err = u.meetManager("", true)
+		}
+		return err
 	}
 	if err := u.meetManager(hello.Manager, true); err != nil {
 		conn.Close()
@@ -68,12 +73,11 @@ func (u *Upgrader) meetPredecessor() error {
 	return nil
 }
 
-// greet exchanges hellos with the predecessor.
+// greet exchanges hellos with the predecessor. One that has died since has left its
+// own to be read, and that tells what this process inherits; so it counts as met.
 func greet(conn *link.Conn) (hello link.Hello, err error) {
 	me := link.Hello{Version: link.Version, PID: os.Getpid()}
-	if err := conn.Send(linkWait, link.KindHello, me); err != nil {
-		return hello, err
-	}
+	_ = conn.Send(linkWait, link.KindHello, me) // reading tells of a failure
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return hello, err
 	}

@@ -71,6 +71,11 @@ func (u *Upgrader) tellManager(states ...State) {
 // sayReady tells whoever started this process that it is ready.
 func (u *Upgrader) sayReady() {
 	if u.family.predecessor == nil {
+		if u.generation > 1 {
+			// The manager still believes in a predecessor that has died.
+			u.tellManager(MainPID(os.Getpid()), Ready, u.serving())
+			return
+		}
 		u.tellManager(Ready, u.serving())
 		return
 	}
