@@ -218,10 +218,8 @@ func (u *Upgrader) lost(r *relative) {
 
 // adopt does what a predecessor that died could not do at its commit.
 func (u *Upgrader) adopt() {
-	if u.opts.PIDFile != "" {
-		if err := writePIDFile(u.opts.PIDFile, os.Getpid()); err != nil {
-			u.log.Error("after the predecessor's death", "error", err)
-		}
+	if err := u.namePID(os.Getpid()); err != nil {
+		u.log.Error("after the predecessor's death", "error", err)
 	}
 	// systemd believes it under NotifyAccess=all; under main it has seen the
 	// main process die and acts by Restart=.
@@ -251,22 +249,43 @@ func (u *Upgrader) followSuccessor(s *successor) {
 	}
 }
 
-// commit is the point of no return.
+// appoint tells all who have to know that the successor is the main generation.
+// The successor is told last; if that finds it dead, all is taken back, and this
+// generation goes on.
+func (u *Upgrader) appoint() error {
+	s := u.successor
+	if err := u.namePID(s.pid); err != nil {
+		return err
+	}
+	u.log.Debug("handing over", "successor", s.pid)
+	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
+	err := s.link.Send(linkWait, link.KindCommit, struct{}{})
+	switch {
+	case err == nil:
+		return nil
+	case !s.hasEnded() && !s.linked:
+		return nil // of another making: it doesn't read this, and may have closed its end
+	case !s.hasEnded() && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
+		u.log.Error("telling the successor that it has taken over", "error", err)
+		return nil
+	}
+	u.tellManager(MainPID(os.Getpid()))
+	if perr := u.namePID(os.Getpid()); perr != nil {
+		u.log.Error("after the successor's death", "error", perr)
+	}
+	return fmt.Errorf("%w when it was to take over", ErrExited)
+}
+
+// commit is the point of no return: the successor knows.
 func (u *Upgrader) commit() {
 	u.stopClock()
-	s := u.successor
 	u.fallSilent()
-	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
-	// A successor of another making doesn't read this, and nobody waits for it.
 	elders := u.family.elders
 	u.family.elders = nil
 	for _, e := range elders {
 		u.passOn(e)
 	}
-	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
-		u.log.Error("telling the successor that it has taken over", "error", err)
-	}
-	go u.reportDrain(s.link)
+	go u.reportDrain(u.successor.link)
 }
 
 // passOn hands the link to an older generation over to the successor.

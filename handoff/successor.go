@@ -25,13 +25,18 @@ type successor struct {
 	pidfd   *os.File // of a sibling
 
 	launched chan struct{} // closed when it has started, or has failed to
+	ended    chan struct{} // closed when it has started and ended
 
 	pid    int  // 0 until it has started
 	doomed bool // to be killed when it has started
 	linked bool // it is one of us: it has said hello
 	ready  bool
-	status string
-	errno  error
+	// leaving: it has said that it stops, so it needs no signal, which would have it
+	// hurry.
+	leaving  bool
+	patience time.Duration // how long it may take to end by itself when it has failed
+	status   string
+	errno    error
 }
 
 // grace is how long a successor that has failed may take to end by itself.
@@ -54,7 +59,7 @@ func (u *Upgrader) start() {
 // newSuccessor prepares everything but the process. It returns a successor on
 // errors too, for the report.
 func (u *Upgrader) newSuccessor() (*successor, error) {
-	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{})}
+	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace}
 	if err := u.refusal(); err != nil {
 		return s, err
 	}
@@ -118,6 +123,7 @@ func (u *Upgrader) watch(s *successor) {
 	go u.hear(s, process.Pid)
 	go u.followSuccessor(s)
 	err = s.wait()
+	close(s.ended)
 	s.inbox.Close()
 	u.log.Debug("successor's process has ended", "pid", process.Pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
@@ -182,6 +188,15 @@ func (s *successor) terminate(force bool) {
 		return
 	}
 	_ = process.Kill()
+}
+
+func (s *successor) hasEnded() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // release is when this generation ends. A successor that was to be ended while
