@@ -116,7 +116,7 @@ func (u *Upgrader) perform(s step) {
 		u.commit()
 	case actEnd:
 		u.stopClock()
-		u.successor.terminate(u.machine.phase == phaseStopping)
+		u.successor.terminate()
 	case actDismiss:
 		u.stopClock()
 		u.successor.dismiss()

@@ -29,6 +29,7 @@ type successor struct {
 
 	pid    int  // 0 until it has started
 	doomed bool // to be killed when it has started
+	ending bool // it has been asked to end
 	linked bool // it is one of us: it has said hello
 	ready  bool
 	// leaving: it has said that it stops, so it needs no signal, which would have it
@@ -117,7 +118,7 @@ func (u *Upgrader) watch(s *successor) {
 	u.post(occurrence{run: func() {
 		s.pid = process.Pid
 		if s.doomed {
-			s.terminate(true)
+			_ = process.Kill()
 		}
 	}})
 	go u.hear(s, process.Pid)
@@ -175,16 +176,18 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	}
 }
 
-// terminate ends the process: with force at once, else it may end by itself for
-// a while. That it has ended is an event of its own.
-func (s *successor) terminate(force bool) {
+// terminate ends the process. It may end by itself for a while, for it may have
+// become ready, and have connections, in this instant. That it has ended is an event
+// of its own.
+func (s *successor) terminate() {
 	if s.pid == 0 {
 		s.doomed = true
 		return
 	}
+	s.ending = true
 	process := s.cmd.Process
-	if !force && process.Signal(syscall.SIGTERM) == nil {
-		time.AfterFunc(grace, func() { _ = process.Kill() })
+	if s.leaving || process.Signal(syscall.SIGTERM) == nil {
+		time.AfterFunc(s.patience, func() { _ = process.Kill() })
 		return
 	}
 	_ = process.Kill()
@@ -214,6 +217,13 @@ func (s *successor) release() {
 	}
 	if s.cmd.Process == nil {
 		return
+	}
+	if s.ending {
+		select {
+		case <-s.ended:
+		case <-time.After(s.patience):
+			s.doomed = true
+		}
 	}
 	if s.doomed {
 		_ = s.cmd.Process.Kill()
