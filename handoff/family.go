@@ -20,6 +20,9 @@ type family struct {
 	dropped     []string        // and their names
 	gone        chan<- struct{} // to be closed when there are no elders
 	leaving     []*os.Process   // elders that have closed their link while the service stops
+	word        chan<- struct{} // to be closed when the predecessor knows that we stop
+	heard       bool            // it does
+	left        []origin        // sockets that were closed at the end, their files left to the main generation
 }
 
 // relative is another generation, at the other end of a link.
@@ -121,7 +124,12 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 			u.log.Info("the predecessor has handed over", "pid", r.PID)
 			u.addElder(r)
 			u.handle(occurrence{event: eventCommitted})
+			u.checkWord()
 		}
+	case link.KindHurry:
+		// The answer to STOPPING=1.
+		u.family.heard = true
+		u.checkWord()
 	case link.KindElder:
 		e := &relative{}
 		if len(m.Files) != 1 || m.Decode(&e.Elder) != nil {
@@ -154,6 +162,10 @@ func (u *Upgrader) addElder(r *relative) {
 	}
 	r.process, _ = os.FindProcess(r.PID) // while its link says that it lives
 	u.family.elders = append(u.family.elders, r)
+	if u.machine.phase == phaseStopping {
+		u.hurryElder(r)
+		return
+	}
 	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
 	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
 		e := u.family.elders[over-1]
@@ -193,6 +205,14 @@ func (u *Upgrader) checkElders() {
 	}()
 }
 
+// checkWord tells awaitWord when there is nothing to wait for.
+func (u *Upgrader) checkWord() {
+	if u.family.word != nil && (u.family.heard || u.family.predecessor == nil) {
+		close(u.family.word)
+		u.family.word = nil
+	}
+}
+
 // lost is when an older generation has ended.
 func (u *Upgrader) lost(r *relative) {
 	r.conn.Close()
@@ -203,6 +223,7 @@ func (u *Upgrader) lost(r *relative) {
 		if u.machine.phase == phaseServing {
 			u.adopt()
 		}
+		u.checkWord()
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })

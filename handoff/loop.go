@@ -256,10 +256,16 @@ func (u *Upgrader) drain() {
 			u.hurryElder(e)
 		}
 	}
+	if why == ErrStopping && u.family.predecessor != nil {
+		u.tellPredecessor(Stopping)
+	}
 	// First, for a service that ends because its socket was closed asks whether
 	// that is the drain, or a failure.
 	close(u.draining)
-	u.endShared(why, last)
+	ended := u.endShared(why, last)
+	if why == ErrStopping && !last {
+		u.family.left = ended
+	}
 }
 
 // hasten is a stop signal to a generation that is ending already: the first

@@ -79,13 +79,19 @@ func (u *Upgrader) sayReady() {
 		u.tellManager(Ready, u.serving())
 		return
 	}
+	u.tellPredecessor(Ready)
+}
+
+// tellPredecessor sends states to the predecessor that has not committed yet; its
+// socket is in the environment until then.
+func (u *Upgrader) tellPredecessor(states ...State) {
 	n, err := OpenNotifier()
 	if err == nil {
-		err = n.Notify(Ready)
+		err = n.Notify(states...)
 		n.Close()
 	}
 	if err != nil {
-		u.log.Error("telling the predecessor that this generation is ready", "error", err)
+		u.log.Error("telling the predecessor", "states", states, "error", err)
 	}
 }
 
@@ -94,6 +100,14 @@ func (u *Upgrader) become() {
 	u.mu.Lock()
 	u.main = true
 	u.mu.Unlock()
+	if u.machine.phase == phaseStopping {
+		// The stop and the predecessor's commit, or its death, have crossed.
+		u.tellManager(Stopping, Status("Stopping"))
+		for _, o := range u.family.left {
+			u.unlink(o)
+		}
+		return
+	}
 	for _, o := range u.family.abandoned {
 		u.unlink(o)
 	}

@@ -85,9 +85,25 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	}
 	fault = errors.Join(fault, u.drainServices(services, ends, running))
 	if u.stopped() {
+		u.awaitWord()
 		u.awaitElders()
 	}
 	return fault
+}
+
+// awaitWord waits, when this generation stops before its predecessor has handed
+// over, until that has heard of it: has it handed over in the same instant, then the
+// service ends with us, and with us what the last generation cleans up.
+func (u *Upgrader) awaitWord() {
+	word := make(chan struct{})
+	if !u.post(occurrence{run: func() { u.family.word = word; u.checkWord() }}) {
+		return
+	}
+	select {
+	case <-word:
+	case <-u.cut:
+	case <-time.After(hurryTimeout):
+	}
 }
 
 // awaitElders waits, when the service stops, for the older generations that still

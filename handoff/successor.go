@@ -170,9 +170,17 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		}
 		u.tellManager(states...)
 	}
-	if m.Ready() && u.machine.phase == phaseUpgrading {
+	switch {
+	case m.Ready() && u.machine.phase == phaseUpgrading:
 		s.ready = true
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
+	case m.Stopping() && u.machine.phase != phaseDraining:
+		s.leaving = true
+		if err := s.link.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
+			u.log.Debug("answering a successor that stops", "error", err)
+		}
+		s.patience = u.opts.DrainTimeout + grace
+		u.handle(occurrence{event: eventSuccessorFailed, cause: ErrStops, from: s})
 	}
 }
 
