@@ -219,6 +219,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	end := time.Now().Add(u.opts.DrainTimeout)
 	go func() {
+		defer impatient() // no patience outlives the drain
 		timeout := time.NewTimer(u.opts.DrainTimeout)
 		defer timeout.Stop()
 		var soon <-chan time.Time
@@ -234,7 +235,9 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 				impatient()
 			case <-hurry:
 				hurry = nil
-				impatient()
+				if soon == nil {
+					soon = time.After(stopPatience)
+				}
 				timeout.Reset(min(hurryTimeout, time.Until(end)))
 			case <-timeout.C:
 				giveUp(errDrainTimeout)
