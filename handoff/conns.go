@@ -182,6 +182,8 @@ type servedConn struct {
 	from  *listener // nil: it stays
 	inner socketConn
 	asked atomic.Int32 // requests while its server drains
+
+	handed atomic.Bool // it was handed over; what Close closes is a copy
 }
 
 // socketConn is what *net.TCPConn and *net.UnixConn have in common.
@@ -222,7 +224,7 @@ func (c *servedConn) setBothDeadlines(t time.Time) error {
 // finish closes the connection or, if it has been found idle and is to leave,
 // hands it over. self is how the set knows it.
 func (c *servedConn) finish(self net.Conn) error {
-	if c.idle.isLeaving() {
+	if c.idle.isLeaving() && c.handed.CompareAndSwap(false, true) {
 		// It stays in the set until it is somebody else's.
 		c.set.taker()(&emigrant{conn: c.inner, from: c.from, gone: func() { c.set.remove(self) }})
 		return nil

@@ -20,6 +20,9 @@ type family struct {
 	dropped     []string        // and their names
 	gone        chan<- struct{} // to be closed when there are no elders
 	leaving     []*os.Process   // elders that have closed their link while the service stops
+	word        chan<- struct{} // to be closed when the predecessor knows that we stop
+	heard       bool            // it does
+	left        []origin        // sockets that were closed at the end, their files left to the main generation
 }
 
 // relative is another generation, at the other end of a link.
@@ -53,7 +56,12 @@ func (u *Upgrader) meetPredecessor() error {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
-		return u.meetManager("", false)
+		if err = u.meetManager("", false); err != nil {
+			// NOTIFY_SOCKET is its own, and is gone with it.
+			u.log.Warn("going on without a service manager", "error", err)
+			err = u.meetManager("", true)
+		}
+		return err
 	}
 	if err := u.meetManager(hello.Manager, true); err != nil {
 		conn.Close()
@@ -68,12 +76,11 @@ func (u *Upgrader) meetPredecessor() error {
 	return nil
 }
 
-// greet exchanges hellos with the predecessor.
+// greet exchanges hellos with the predecessor. One that has died since has left its
+// own to be read, and that tells what this process inherits; so it counts as met.
 func greet(conn *link.Conn) (hello link.Hello, err error) {
 	me := link.Hello{Version: link.Version, PID: os.Getpid()}
-	if err := conn.Send(linkWait, link.KindHello, me); err != nil {
-		return hello, err
-	}
+	_ = conn.Send(linkWait, link.KindHello, me) // reading tells of a failure
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return hello, err
 	}
@@ -123,7 +130,12 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 			u.log.Info("the predecessor has handed over", "pid", r.PID)
 			u.addElder(r)
 			u.handle(occurrence{event: eventCommitted})
+			u.checkWord()
 		}
+	case link.KindHurry:
+		// The answer to STOPPING=1.
+		u.family.heard = true
+		u.checkWord()
 	case link.KindElder:
 		e := &relative{}
 		if len(m.Files) != 1 || m.Decode(&e.Elder) != nil {
@@ -156,6 +168,10 @@ func (u *Upgrader) addElder(r *relative) {
 	}
 	r.process, _ = os.FindProcess(r.PID) // while its link says that it lives
 	u.family.elders = append(u.family.elders, r)
+	if u.machine.phase == phaseStopping {
+		u.hurryElder(r)
+		return
+	}
 	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
 	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
 		e := u.family.elders[over-1]
@@ -195,6 +211,14 @@ func (u *Upgrader) checkElders() {
 	}()
 }
 
+// checkWord tells awaitWord when there is nothing to wait for.
+func (u *Upgrader) checkWord() {
+	if u.family.word != nil && (u.family.heard || u.family.predecessor == nil) {
+		close(u.family.word)
+		u.family.word = nil
+	}
+}
+
 // lost is when an older generation has ended.
 func (u *Upgrader) lost(r *relative) {
 	r.conn.Close()
@@ -205,6 +229,7 @@ func (u *Upgrader) lost(r *relative) {
 		if u.machine.phase == phaseServing {
 			u.adopt()
 		}
+		u.checkWord()
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
@@ -220,10 +245,8 @@ func (u *Upgrader) lost(r *relative) {
 
 // adopt does what a predecessor that died could not do at its commit.
 func (u *Upgrader) adopt() {
-	if u.opts.PIDFile != "" {
-		if err := writePIDFile(u.opts.PIDFile, os.Getpid()); err != nil {
-			u.log.Error("after the predecessor's death", "error", err)
-		}
+	if err := u.namePID(os.Getpid()); err != nil {
+		u.log.Error("after the predecessor's death", "error", err)
 	}
 	// systemd believes it under NotifyAccess=all; under main it has seen the
 	// main process die and acts by Restart=.
@@ -261,25 +284,48 @@ func (u *Upgrader) followSuccessor(s *successor) {
 	}
 }
 
-// commit is the point of no return.
+// appoint tells all who have to know that the successor is the main generation.
+// The successor is told last; if that finds it dead, all is taken back, and this
+// generation goes on.
+func (u *Upgrader) appoint() error {
+	s := u.successor
+	if err := u.namePID(s.pid); err != nil {
+		return err
+	}
+	u.log.Debug("handing over", "successor", s.pid)
+	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
+	err := s.link.Send(linkWait, link.KindCommit, struct{}{})
+	switch {
+	case err == nil:
+		return nil
+	case !s.hasEnded() && !s.linked:
+		return nil // of another making: it doesn't read this, and may have closed its end
+	case !s.hasEnded() && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
+		u.log.Error("telling the successor that it has taken over", "error", err)
+		return nil
+	}
+	u.tellManager(MainPID(os.Getpid()))
+	if perr := u.namePID(os.Getpid()); perr != nil {
+		u.log.Error("after the successor's death", "error", perr)
+	}
+	return fmt.Errorf("%w when it was to take over", ErrExited)
+}
+
+// commit is the point of no return: the successor knows.
 func (u *Upgrader) commit() {
 	u.stopClock()
-	s := u.successor
 	u.fallSilent()
-	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
-	// A successor of another making doesn't read this, and nobody waits for it.
 	elders := u.family.elders
 	u.family.elders = nil
 	for _, e := range elders {
 		u.passOn(e)
 	}
-	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
-		u.log.Error("telling the successor that it has taken over", "error", err)
+	if u.successor.moves {
+		u.mu.Lock()
+		u.mover = u.successor.mover
+		u.mu.Unlock()
 	}
-	u.mu.Lock()
-	u.mover = s.mover
-	u.mu.Unlock()
-	go u.reportDrain(s.link)
+	go u.reportDrain(u.successor.link)
 }
 
 // passOn hands the link to an older generation over to the successor.

@@ -71,21 +71,32 @@ func (u *Upgrader) tellManager(states ...State) {
 // sayReady tells whoever started this process that it is ready.
 func (u *Upgrader) sayReady() {
 	if u.family.predecessor == nil {
+		if u.generation > 1 {
+			// The manager still believes in a predecessor that has died.
+			u.tellManager(MainPID(os.Getpid()), Ready, u.serving())
+			return
+		}
 		u.tellManager(Ready, u.serving())
 		return
 	}
-	u.tellPredecessor(Ready)
+	u.tellPredecessor(Ready, takesConnections)
 }
 
-// tellPredecessor speaks to it as any other program would.
-func (u *Upgrader) tellPredecessor(state State) {
+// takesConnections comes with the READY=1 of a successor that takes idle
+// connections over the link. In its hello it could arrive later than the READY=1,
+// when the drain has begun.
+const takesConnections State = "X_HANDOFF_CONNECTIONS=1"
+
+// tellPredecessor sends states to the predecessor that has not committed yet; its
+// socket is in the environment until then.
+func (u *Upgrader) tellPredecessor(states ...State) {
 	n, err := OpenNotifier()
 	if err == nil {
-		err = n.Notify(state)
+		err = n.Notify(states...)
 		n.Close()
 	}
 	if err != nil {
-		u.log.Error("telling the predecessor", "state", string(state), "error", err)
+		u.log.Error("telling the predecessor", "states", states, "error", err)
 	}
 }
 
@@ -94,6 +105,14 @@ func (u *Upgrader) become() {
 	u.mu.Lock()
 	u.main = true
 	u.mu.Unlock()
+	if u.machine.phase == phaseStopping {
+		// The stop and the predecessor's commit, or its death, have crossed.
+		u.tellManager(Stopping, Status("Stopping"))
+		for _, o := range u.family.left {
+			u.unlink(o)
+		}
+		return
+	}
 	for _, o := range u.family.abandoned {
 		u.unlink(o)
 	}

@@ -46,6 +46,7 @@ func (s *successor) launch() error {
 func (s *successor) wait() error {
 	if s.pidfd != nil {
 		defer s.pidfd.Close()
+		defer s.cmd.Process.Release() // its own pidfd; nobody calls Wait
 		return waitSibling(s.pidfd)
 	}
 	if err := s.cmd.Wait(); err != nil {

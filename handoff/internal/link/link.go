@@ -28,7 +28,8 @@ const (
 	KindHello Kind = 1
 	// KindCommit says that the receiver is the main generation from now on.
 	KindCommit Kind = 2
-	// KindHurry asks a draining generation to end.
+	// KindHurry asks a draining generation to end. To a successor it is the answer to
+	// STOPPING=1: it need not wait for KindCommit any more.
 	KindHurry Kind = 3
 	// KindElder hands over the link to an older generation that is still
 	// draining: one descriptor, and an [Elder].
