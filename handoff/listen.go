@@ -105,7 +105,7 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 		u.log.Debug("inherited", "socket", in.String())
 		return sock, s, nil
 	}
-	s.origin.Ours = true
+	s.origin.Ours, s.bound = true, true
 	if !strings.HasPrefix(network, "unix") {
 		sock, err = bind(ctx, network, address)
 	} else {

@@ -20,6 +20,7 @@ type shared struct {
 	gate   *gate        // nil for what is only kept
 	end    func() error // ends its use by this generation; nil for what is only kept
 	store  bool         // the program wants it in the manager's store
+	bound  bool         // this generation has bound it, it was not inherited
 }
 
 // told is the origin as another process is to know it.
@@ -60,6 +61,9 @@ func (u *Upgrader) register(s *shared) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ended != nil {
+		if s.bound {
+			u.unlink(s.origin)
+		}
 		return u.ended
 	}
 	u.shared = append(u.shared, s)
@@ -101,7 +105,8 @@ func (u *Upgrader) setGates(state gateState) {
 
 // endShared ends the use of all sockets by this generation; why is what Listen
 // returns from now on. The last generation of the service removes the files of
-// its unix sockets. It returns the origins of what it has ended.
+// its unix sockets; one that stops without ever having been the main generation
+// removes those that it has made itself, which nobody else knows. It returns the origins of what it has ended.
 func (u *Upgrader) endShared(why error, last bool) (origins []origin) {
 	u.mu.Lock()
 	ended := u.shared
@@ -109,7 +114,7 @@ func (u *Upgrader) endShared(why error, last bool) (origins []origin) {
 	u.mu.Unlock()
 	for _, s := range ended {
 		origins = append(origins, s.origin)
-		if last {
+		if last || s.bound && why == ErrStopping {
 			u.unlink(s.origin)
 		}
 		if s.end == nil {
