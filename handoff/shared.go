@@ -61,6 +61,9 @@ func (u *Upgrader) register(s *shared) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ended != nil {
+		if s.alone {
+			u.unlink(s.origin)
+		}
 		return u.ended
 	}
 	u.shared = append(u.shared, s)
@@ -102,7 +105,8 @@ func (u *Upgrader) setGates(state gateState) {
 
 // endShared ends the use of all sockets by this generation; why is what Listen
 // returns from now on. The last generation of the service removes the files of
-// its unix sockets. It returns the origins of what it has ended.
+// its unix sockets; one that stops without ever having been the main generation
+// removes those that it has made itself, which nobody else knows. It returns the origins of what it has ended.
 func (u *Upgrader) endShared(why error, last bool) (origins []origin) {
 	u.mu.Lock()
 	ended := u.shared

@@ -29,7 +29,7 @@ type successor struct {
 	ended    chan struct{} // closed when it has started and ended
 
 	pid    int  // 0 until it has started
-	doomed bool // to be killed when it has started
+	doomed bool // to be ended when it has started
 	ending bool // it has been asked to end
 	linked bool // it is one of us: it has said hello
 	moves  bool // it takes connections
@@ -120,7 +120,7 @@ func (u *Upgrader) watch(s *successor) {
 	u.post(occurrence{run: func() {
 		s.pid = process.Pid
 		if s.doomed {
-			_ = process.Kill()
+			s.terminate()
 		}
 	}})
 	go u.hear(s, process.Pid)
@@ -229,15 +229,16 @@ func (s *successor) release() {
 	if s.cmd.Process == nil {
 		return
 	}
+	if s.doomed && !s.ending {
+		s.pid = s.cmd.Process.Pid
+		s.terminate()
+	}
 	if s.ending {
 		select {
 		case <-s.ended:
 		case <-time.After(s.patience):
-			s.doomed = true
+			_ = s.cmd.Process.Kill()
 		}
-	}
-	if s.doomed {
-		_ = s.cmd.Process.Kill()
 	}
 	s.link.Close()
 }

@@ -39,14 +39,14 @@ func limitScenarios() (all []*scenario) {
 	return append(all,
 		&scenario{
 			step: "fork", fault: "no more processes, by RLIMIT_NPROC", who: "old", short: true,
-			serves: theOld, cause: "resource temporarily unavailable",
+			serves: theOld, cause: "resource temporarily unavailable", flags: []string{"-threads", "24"},
 			started: asAnotherUser,
-			inject: func(s *service) { s.limitProcesses("1"); s.hangUp() },
-			undo:   func(s *service) { s.limitProcesses("10000") },
+			inject:  func(s *service) { s.limitProcesses("1"); s.hangUp() },
+			undo:    func(s *service) { s.limitProcesses("10000") },
 		},
 		&scenario{
 			step: "fork", fault: "no more processes, by pids.max", who: "old", short: true,
-			serves: theOld, cause: "resource temporarily unavailable",
+			serves: theOld, cause: "resource temporarily unavailable", flags: []string{"-threads", "24"},
 			inject: func(s *service) {
 				now := s.enterGroup()
 				s.writeGroup("pids.max", now)

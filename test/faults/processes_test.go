@@ -116,8 +116,12 @@ func (p *processes) alive(pid int) bool {
 	if !known || fd < 0 {
 		return false
 	}
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	return err == nil && n == 0
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if err != unix.EINTR {
+			return err == nil && n == 0
+		}
+	}
 }
 
 // ended waits for the end of a process.
@@ -142,13 +146,28 @@ func (p *processes) gone() {
 // signal fails the test if the process has ended.
 func (p *processes) signal(pid int, sig syscall.Signal) {
 	p.t.Helper()
+	if !p.signalAny(pid, sig) {
+		p.t.Fatalf("signal %v: process %d has ended", sig, pid)
+	}
+}
+
+// signalAny reports whether the process has not ended.
+func (p *processes) signalAny(pid int, sig syscall.Signal) bool {
+	p.t.Helper()
 	p.mu.Lock()
 	fd, known := p.pidfds[pid]
 	p.mu.Unlock()
-	if !known || fd < 0 {
+	if !known {
 		p.t.Fatalf("signal %v: process %d is unknown", sig, pid)
 	}
-	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
+	if fd < 0 {
+		return false
+	}
+	switch err := unix.PidfdSendSignal(fd, sig, nil, 0); err {
+	case nil:
+	case unix.ESRCH:
+		return false
+	default:
 		p.t.Fatalf("signal %v to process %d: %v", sig, pid, err)
 	}
 	if sig == syscall.SIGSTOP {
@@ -159,6 +178,7 @@ func (p *processes) signal(pid int, sig syscall.Signal) {
 			return nil
 		})
 	}
+	return true
 }
 
 // processState returns the letter of proc_pid_stat(5).

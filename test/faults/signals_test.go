@@ -125,8 +125,9 @@ func (s *service) signalAt(step string, sig syscall.Signal, who string) {
 	s.t.Helper()
 	fresh := s.upgradeTo(step)
 	targets := map[string][]int{"old": {s.old}, "new": {fresh}, "both": {s.old, fresh}}[who]
-	for _, pid := range targets {
-		s.procs.signal(pid, sig)
+	s.procs.signal(targets[0], sig)
+	for _, pid := range targets[1:] {
+		s.procs.signalAny(pid, sig) // it may have seen to the end of this one
 	}
 	switch {
 	case sig == syscall.SIGKILL:
@@ -148,9 +149,7 @@ func (s *service) signalAt(step string, sig syscall.Signal, who string) {
 	if sig == syscall.SIGSTOP {
 		time.Sleep(stopTimeout * 3 / 2) // the fault itself: it has to last
 		for _, pid := range targets {
-			if s.procs.alive(pid) {
-				s.procs.signal(pid, syscall.SIGCONT)
-			}
+			s.procs.signalAny(pid, syscall.SIGCONT)
 		}
 	}
 	if step == "draining" {

@@ -24,7 +24,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -48,6 +50,7 @@ type settings struct {
 	check     bool
 	chdir     string
 	stderr    bool
+	threads   int
 }
 
 func main() {
@@ -62,7 +65,7 @@ func main() {
 	flag.BoolVar(&s.check, "check", false, "ask the service's own address during the probation")
 	flag.StringVar(&s.chdir, "chdir", "", "change to this directory at the start")
 	flag.BoolVar(&s.stderr, "log-stderr", false, "log to stderr, not to the file log")
-	flag.Bool("padding", false, "has no effect")
+	flag.IntVar(&s.threads, "threads", 0, "so many threads to have in reserve")
 	flag.Parse()
 	note("started", fmt.Sprintf("%s %s %s", pid, version, os.Getenv("NOTIFY_SOCKET")))
 	hold.At("new")
@@ -77,6 +80,7 @@ func run(s settings) error {
 	if err := s.openLog(); err != nil {
 		return err
 	}
+	warmThreads(s.threads)
 	if s.chdir != "" {
 		if err := os.Chdir(s.chdir); err != nil {
 			return err
@@ -106,6 +110,22 @@ func run(s settings) error {
 		go dieWhenReady(up, mode)
 	}
 	return up.Run(context.Background(), services...)
+}
+
+// warmThreads leaves threads in the runtime's reserve: Go crashes where it needs one
+// and can have none, which is not what is to be tested.
+func warmThreads(n int) {
+	var together, done sync.WaitGroup
+	together.Add(n)
+	for range n {
+		done.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			together.Done()
+			together.Wait()
+		})
+	}
+	done.Wait()
 }
 
 func (s *settings) openLog() error {
