@@ -47,7 +47,9 @@ const maxName = 255
 // Export starts this process's own executable, which writes the variable and
 // becomes cmd by execve(2). Two things follow. The program that calls Export
 // has to import this package in the ordinary way, as it does. And a program that
-// runs with another user id than its caller's (setuid) can't export.
+// was started with another user's or group's id than its caller's (setuid, setgid)
+// can't export, also after it has changed its ids; nor can one whose real and
+// effective ids differ.
 //
 // Export returns when cmd's file was executed, or the error why not: an
 // [*fs.PathError] with the path and the errno (ENOENT, EACCES, ENOEXEC, E2BIG, …), as

@@ -43,7 +43,9 @@ func startExporting(cmd *exec.Cmd, files []*os.File, link *os.File) error {
 	if len(cmd.ExtraFiles) > 0 {
 		return errors.New("handoff: export: cmd.ExtraFiles is not empty; pass them as files")
 	}
-	if syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid() {
+	// An id that has changed since the start helps no more: arguments and file names
+	// came from the caller as well.
+	if stage.Setuid() || syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid() {
 		return fmt.Errorf("handoff: export: %w: this process runs with another user's or group's id than its caller's (setuid), where the environment can't be trusted", ErrUnsupported)
 	}
 	self, err := ownExecutable()

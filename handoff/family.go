@@ -43,9 +43,14 @@ func (u *Upgrader) meetPredecessor() error {
 	fd, linked := stage.Link()
 	value := os.Getenv(stage.LinkVariable)
 	os.Unsetenv(stage.LinkVariable)
-	if !linked {
+	if !linked || value == "" { // another Upgrader has had it
 		u.readIndex()
 		return u.meetManager("", false)
+	}
+	for e := range u.inherited.All() {
+		if e.FD == fd { // two owners of one descriptor would close it twice
+			return &EnvError{Variable: stage.LinkVariable, Value: value, Reason: "it names a descriptor that LISTEN_FDS speaks of"}
+		}
 	}
 	conn, err := link.Open(fd)
 	if err != nil {
@@ -69,6 +74,9 @@ func (u *Upgrader) meetPredecessor() error {
 	}
 	u.generation = hello.Generation + 1
 	u.origins = hello.Files
+	if secureMode() {
+		forgetPaths(u.origins)
+	}
 	u.machine.awaiting = true
 	p := &relative{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}, conn: conn}
 	u.family.predecessor = p

@@ -1,8 +1,10 @@
 package handoff
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"syscall"
@@ -132,19 +134,23 @@ func (u *Upgrader) watch(s *successor) {
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 }
 
-// hear follows what the successor tells of itself by sd_notify(3).
+// hear follows what the successor tells of itself by sd_notify(3). Of what doesn't
+// count, the first is worth a warning; any process can send thousands.
 func (u *Upgrader) hear(s *successor, pid int) {
+	ignored := slog.LevelWarn
 	for {
 		m, err := s.inbox.Receive()
 		if err != nil {
 			return // closed
 		}
 		if m.Fault != nil {
-			u.log.Warn("notification", "error", m.Fault)
+			u.log.Log(context.Background(), ignored, "notification", "error", m.Fault)
+			ignored = slog.LevelDebug
 			continue
 		}
 		if !m.From(pid) {
-			u.log.Warn("ignoring a notification of a process that is not the successor", "pid", m.PID, "uid", m.UID)
+			u.log.Log(context.Background(), ignored, "ignoring a notification of a process that is not the successor", "pid", m.PID, "uid", m.UID)
+			ignored = slog.LevelDebug
 			continue
 		}
 		u.post(occurrence{run: func() { u.noted(s, m) }})

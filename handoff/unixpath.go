@@ -58,10 +58,20 @@ func removeStale(network, path string) error {
 		return fmt.Errorf("a stale socket could not be moved: %w", err)
 	}
 	if err := mustBeStale(network, aside); err != nil {
-		// Link fails if yet another one has appeared; then that one is right.
-		return errors.Join(err, os.Link(aside, path), os.Remove(aside))
+		return errors.Join(err, putBack(aside, path))
 	}
 	return os.Remove(aside)
+}
+
+// putBack moves what is no stale socket back to its place. If yet another file has
+// appeared there, that one is right.
+func putBack(aside, path string) error {
+	err := os.Link(aside, path)
+	if err == nil || errors.Is(err, os.ErrExist) {
+		return errors.Join(err, os.Remove(aside))
+	}
+	// A directory can't be linked, nor, for some, what belongs to another user.
+	return os.Rename(aside, path)
 }
 
 // mustBeStale returns nil if path is a unix socket that refuses connections.
@@ -101,11 +111,21 @@ func reachable(o origin) bool {
 	return device == o.Device && inode == o.Inode
 }
 
+// forgetPaths has the files of unix sockets stay when the service ends.
+func forgetPaths(origins []origin) {
+	for i := range origins {
+		origins[i].Path = ""
+	}
+}
+
 // unlink removes the file of a unix socket that this service has made, if it is
 // still that file.
 func (u *Upgrader) unlink(o origin) {
 	if !o.Ours || o.Path == "" || !reachable(o) {
 		return
+	}
+	if info, err := os.Lstat(o.Path); err != nil || info.Mode().Type() != os.ModeSocket {
+		return // whatever the predecessor says, it is not for us to remove
 	}
 	if err := os.Remove(o.Path); err != nil && !os.IsNotExist(err) {
 		u.log.Warn("removing a unix socket", "path", o.Path, "error", err)

@@ -512,3 +512,47 @@ func TestAGenerationThatEndsBesideItsSuccessorLeavesItTheFile(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNoStaleSocketIsPutBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	aside, path := filepath.Join(dir, "aside"), filepath.Join(dir, "path")
+	// A directory, which can't be linked, stands for all that can't be.
+	if err := errors.Join(os.Mkdir(aside, 0o755), putBack(aside, path)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		t.Errorf("it is not back: %v", err)
+	}
+	if err := errors.Join(os.WriteFile(aside, []byte("older"), 0o600), os.Remove(path), os.WriteFile(path, []byte("newer"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := putBack(aside, path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("in the way of another: %v", err)
+	}
+	if text, err := os.ReadFile(path); string(text) != "newer" {
+		t.Errorf("what had appeared there is %q, %v", text, err)
+	}
+	if _, err := os.Lstat(aside); !os.IsNotExist(err) {
+		t.Errorf("left behind: %v", err)
+	}
+}
+
+func TestOnlyASocketIsRemovedWhateverThePredecessorSays(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	path := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := origin{Ours: true, Path: path}
+	o.Device, o.Inode = fileID(info)
+	u.unlink(o)
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}

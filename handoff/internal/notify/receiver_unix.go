@@ -123,13 +123,23 @@ func (r *Receiver) Receive() (Message, error) {
 		}
 		// With a barrier, this is the answer.
 		for _, fd := range fds {
-			unix.Close(fd)
+			closeSoon(fd)
 		}
 		if len(m.Lines) == 1 && m.Lines[0] == barrier {
 			continue
 		}
 		return m, nil
 	}
+}
+
+// closeSoon closes a descriptor of whoever sent it. If ours was the last one of a
+// TCP connection with SO_LINGER, close would wait until the peer has read
+// everything, or for as long as the sender likes.
+func closeSoon(fd int) {
+	if l, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER); err == nil && l.Onoff != 0 && l.Linger != 0 {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+	}
+	unix.Close(fd)
 }
 
 // parseControl returns a Message with the sender's credentials, and all

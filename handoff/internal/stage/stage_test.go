@@ -59,14 +59,33 @@ func TestAnOrderIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestALinkOfAnotherProcessIsNotBelieved(t *testing.T) {
-	own := strconv.Itoa(os.Getpid())
+	t.Parallel()
 	for value, want := range map[string]int{
-		"9 " + own: 9, "9 " + strconv.Itoa(os.Getppid()): 0, "9": 0, "": 0, "9 ": 0,
-		"x " + own: 0, "2 " + own: 0, "-9 " + own: 0,
+		"9 7": 9, "9 8": 0, "9": 0, "": 0, "9 ": 0, "x 7": 0, "2 7": 0, "-9 7": 0, "9 7 ": 0, "9  7": 0,
+		"99999999999999999999 7": 0,
 	} {
-		t.Setenv(LinkVariable, value)
-		if fd, ok := Link(); ok != (want != 0) || ok && fd != want {
+		if fd, ok := parseLink(value, 7); ok != (want != 0) || ok && fd != want {
 			t.Errorf("%q: got %d, %v", value, fd, ok)
+		}
+	}
+}
+
+func TestOnlyADescriptorThatWasPassedIsTheLink(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	dup, err := syscall.Dup(int(r.Fd())) // as if it had come through exec
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(dup)
+	for fd, want := range map[int]bool{dup: true, int(w.Fd()): false, 1 << 20: false, -1: false} {
+		if got := passed(fd); got != want {
+			t.Errorf("descriptor %d was passed: %v", fd, got)
 		}
 	}
 }

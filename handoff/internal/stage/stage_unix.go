@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Order is what a parent asks of the stage.
@@ -50,15 +52,23 @@ const (
 	exitFailed  = 127
 )
 
+// setuid is read before the program can change its ids, see Setuid.
+var setuid = syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid()
+
+// Setuid tells whether this process was started with another user's or group's
+// id than its caller's. Then the environment, the arguments and the descriptors are of
+// somebody who has fewer rights, also after the program has changed its ids.
+func Setuid() bool { return setuid }
+
 func init() {
 	value, ok := syscall.Getenv(Variable)
 	if !ok {
-		guardLink()
+		takeLink()
 		return
 	}
-	if syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid() {
-		// In a setuid program the environment belongs to whoever started it:
-		// to execute what it names would lend them our privileges.
+	if setuid {
+		// To execute what the environment names would lend our privileges to
+		// whoever started us.
 		os.Exit(exitRefused)
 	}
 	o, ok := decode(value)
@@ -72,19 +82,45 @@ func init() {
 	os.Exit(exitFailed)
 }
 
-// guardLink makes the link close-on-exec as early as that can be.
-func guardLink() {
-	if fd, ok := Link(); ok {
-		syscall.CloseOnExec(fd)
+// link is what Link returns.
+var link struct {
+	fd int
+	ok bool
+}
+
+// takeLink reads which descriptor the link is, and makes it close-on-exec, as
+// early as that can be.
+func takeLink() {
+	value, _ := syscall.Getenv(LinkVariable)
+	link.fd, link.ok = parseLink(value, syscall.Getpid())
+	switch {
+	case !link.ok:
+	case setuid:
+		link.ok = false
+	case !passed(link.fd):
+		link.fd = -1
+	default:
+		syscall.CloseOnExec(link.fd)
 	}
 }
 
+// passed tells whether a descriptor came through exec(2), which leaves none open
+// that is close-on-exec. Others are this process's own, such as the runtime's epoll instance:
+// to take one for the link, and close it, would be the program's end.
+func passed(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
+}
+
 // Link returns the descriptor of the link to the predecessor, if this process
-// was given one.
-func Link() (fd int, ok bool) {
-	value, _ := syscall.Getenv(LinkVariable)
-	number, pid, _ := strings.Cut(value, " ")
-	if pid != strconv.Itoa(syscall.Getpid()) {
+// was given one: -1 if it is none that was passed to this process. In a setuid
+// program there is none.
+func Link() (fd int, ok bool) { return link.fd, link.ok }
+
+// parseLink reads the variable in process pid.
+func parseLink(value string, pid int) (fd int, ok bool) {
+	number, owner, _ := strings.Cut(value, " ")
+	if owner != strconv.Itoa(pid) {
 		return 0, false
 	}
 	fd, err := strconv.Atoi(number)
