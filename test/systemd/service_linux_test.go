@@ -50,6 +50,7 @@ func install(t *testing.T, units ...map[string]string) service {
 		maps.Copy(all, more)
 	}
 	return service{t: t, Box: sdbox.Start(t, sdbox.Options{
+		Root:  os.Getenv(rootVariable),
 		Units: all,
 		Files: map[string]string{program: build(t, "1")},
 	})}
