@@ -41,6 +41,17 @@ type service struct {
 // install boots a box with the example, its service unit and other units.
 func install(t *testing.T, units ...map[string]string) service {
 	t.Helper()
+	return installProgram(t, build(t, "1"), units...)
+}
+
+// installKeeper is install with the program keeper in the place of the example.
+func installKeeper(t *testing.T, units ...map[string]string) service {
+	t.Helper()
+	return installProgram(t, proctest.Build(t, proctest.Program{Package: "./keeper"}), units...)
+}
+
+func installProgram(t *testing.T, file string, units ...map[string]string) service {
+	t.Helper()
 	all := map[string]string{
 		unit: example(t, unit),
 		// systemd forgets how a service ended unless another unit mentions it.
@@ -52,7 +63,7 @@ func install(t *testing.T, units ...map[string]string) service {
 	return service{t: t, Box: sdbox.Start(t, sdbox.Options{
 		Root:  os.Getenv(rootVariable),
 		Units: all,
-		Files: map[string]string{program: build(t, "1")},
+		Files: map[string]string{program: file},
 	})}
 }
 
