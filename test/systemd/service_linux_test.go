@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -10,7 +11,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +22,19 @@ import (
 	"github.com/handoff-dev/handoff/test/internal/sdbox"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+// TestMain has more tests at a time than the machine has cores: most of them wait for
+// systemd's seconds.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) {
+		chosen = chosen || f.Name == "test.parallel" && f.Value.String() != strconv.Itoa(runtime.GOMAXPROCS(0))
+	})
+	if !chosen {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
+	proctest.Main(m)
+}
 
 const (
 	unit     = "graceful.service"
