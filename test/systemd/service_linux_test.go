@@ -210,7 +210,7 @@ func (s service) askUDP() (pid int, err error) {
 	return pid, err
 }
 
-// reached waits until a generation is the main process and serves.
+// reached waits until a generation is the main process and serves, and systemd knows it.
 func (s service) reached(generation int) (main reply) {
 	s.t.Helper()
 	proctest.Until(s.t, fmt.Sprintf("generation %d to be the main one", generation), func() error {
@@ -221,6 +221,11 @@ func (s service) reached(generation int) (main reply) {
 		if pid := s.MainPID(unit); r.generation != generation || pid != r.pid {
 			return fmt.Errorf("generation %d serves as pid %d, the main process is %d", r.generation, r.pid, pid)
 		}
+		// It serves a moment before systemd has heard that it is ready, and a reload of a
+		// service that is starting does nothing.
+		if state := s.Show(unit, "ActiveState"); state != "active" {
+			return fmt.Errorf("generation %d serves, and the service is %s", generation, state)
+		}
 		main = r
 		return nil
 	})
@@ -230,8 +235,6 @@ func (s service) reached(generation int) (main reply) {
 // upgrade upgrades by systemctl reload, and returns the next generation.
 func (s service) upgrade(to int) (main reply) {
 	s.t.Helper()
-	// It may serve a moment before systemd has heard that it is ready, and a reload
-	// of a service that is starting does nothing.
 	s.Wait(unit, "ActiveState", "active")
 	s.Do("reload", unit)
 	return s.reached(to)

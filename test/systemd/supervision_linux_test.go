@@ -212,6 +212,7 @@ func (s service) upgradeTo(generation int) (main reply) {
 	for main.generation < generation {
 		main = s.upgrade(main.generation + 1)
 	}
+	s.Wait(unit, "ActiveState", "active") // as reached does
 	return main
 }
 

@@ -58,6 +58,9 @@ func (s service) userReached(generation int) (main reply) {
 		if pid := s.inUserManager("show", "--value", "-p", "MainPID", unit); r.generation != generation || pid != fmt.Sprint(r.pid) {
 			return fmt.Errorf("%+v serves, the main process is %s", r, pid)
 		}
+		if state := s.inUserManager("show", "--value", "-p", "ActiveState", unit); state != "active" {
+			return fmt.Errorf("the service is %s", state)
+		}
 		main = r
 		return nil
 	})
