@@ -178,3 +178,19 @@ func TestAReloadOfAServiceThatStillStartsDoesNothing(t *testing.T) {
 		t.Error("the reload has led to an upgrade")
 	}
 }
+
+func TestAnUpgradeThatTakesLongerThanItsReloadMayGoesOn(t *testing.T) {
+	t.Parallel()
+	s := install(t, httpSocket(t), notifyReload(), setting("short", "TimeoutStartSec=1"), flags("-probation=3s"))
+	s.since(t, 253, "Type=notify-reload")
+	s.startSockets(httpSocket(t))
+	s.reached(1)
+	if out, code := s.Systemctl("reload", unit); code == 0 {
+		t.Errorf("the reload has succeeded: %s", out)
+	}
+	s.logged("Reload operation timed out")
+	s.alone(s.reached(2).pid)
+	if n := s.Show(unit, "NRestarts"); n != "0" {
+		t.Errorf("the service was restarted %s times", n)
+	}
+}
