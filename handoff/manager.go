@@ -165,7 +165,11 @@ func (u *Upgrader) serving() State {
 	default:
 		fmt.Fprintf(&text, "; %d older generations drain", len(elders))
 	}
-	if connections > 0 {
+	switch connections {
+	case 0:
+	case 1:
+		text.WriteString(", 1 connection left")
+	default:
 		fmt.Fprintf(&text, ", %d connections left", connections)
 	}
 	return Status(text.String())

@@ -113,6 +113,9 @@ func (b *Box) start(opts Options) (err error) {
 	if b.cgroup, err = os.MkdirTemp(cgroupMount(), "handoff-test-"); err != nil {
 		return err
 	}
+	if err := os.Chmod(b.cgroup, 0o755); err != nil { // a service may be another user's manager
+		return err
+	}
 	cgroup, err := os.Open(b.cgroup)
 	if err != nil {
 		return err
