@@ -165,7 +165,8 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
 		u.awaitReady(d)
 	}
-	if lines := m.Forwardable(); len(lines) > 0 {
+	// Once it is the main generation, it speaks for itself.
+	if lines := m.Forwardable(); len(lines) > 0 && u.machine.phase != phaseDraining {
 		states := make([]State, len(lines))
 		for i, line := range lines {
 			states[i] = State(line)
