@@ -225,10 +225,10 @@ func (u *Upgrader) lost(r *relative) {
 	if r == u.family.predecessor {
 		u.family.predecessor = nil
 		u.log.Warn("the predecessor has died before it handed over", "pid", r.PID)
-		u.handle(occurrence{event: eventOrphaned})
 		if u.machine.phase == phaseServing {
-			u.adopt()
+			u.adopt() // first, for an upgrade may begin at once
 		}
+		u.handle(occurrence{event: eventOrphaned})
 		u.checkWord()
 		return
 	}
