@@ -116,19 +116,19 @@ func (u *Upgrader) watch(s *successor) {
 		u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 		return
 	}
-	process := s.cmd.Process
+	process, pid := s.cmd.Process, s.cmd.Process.Pid // Release takes the number away
 	u.post(occurrence{run: func() {
-		s.pid = process.Pid
+		s.pid = pid
 		if s.doomed {
 			_ = process.Kill()
 		}
 	}})
-	go u.hear(s, process.Pid)
+	go u.hear(s, pid)
 	go u.followSuccessor(s)
 	err = s.wait()
 	close(s.ended)
 	s.inbox.Close()
-	u.log.Debug("successor's process has ended", "pid", process.Pid, "how", err)
+	u.log.Debug("successor's process has ended", "pid", pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 }
 
