@@ -205,11 +205,12 @@ func (s *successor) terminate() {
 	_ = process.Kill()
 }
 
-func (s *successor) hasEnded() bool {
+// endsWithin tells whether the process has ended, or does so within d.
+func (s *successor) endsWithin(d time.Duration) bool {
 	select {
 	case <-s.ended:
 		return true
-	default:
+	case <-time.After(d):
 		return false
 	}
 }
