@@ -34,6 +34,10 @@ type relative struct {
 	process     *os.Process
 }
 
+// endLag is how much later than the end of its link a process's own end may be
+// known.
+const endLag = 200 * time.Millisecond
+
 // linkWait bounds the sending of a message: all are small, so only a process
 // that has stopped to receive doesn't take them at once.
 const linkWait = time.Second
@@ -233,10 +237,10 @@ func (u *Upgrader) lost(r *relative) {
 	if r == u.family.predecessor {
 		u.family.predecessor = nil
 		u.log.Warn("the predecessor has died before it handed over", "pid", r.PID)
-		u.handle(occurrence{event: eventOrphaned})
 		if u.machine.phase == phaseServing {
-			u.adopt()
+			u.adopt() // first, for an upgrade may begin at once
 		}
+		u.handle(occurrence{event: eventOrphaned})
 		u.checkWord()
 		return
 	}
@@ -302,13 +306,16 @@ func (u *Upgrader) appoint() error {
 	}
 	u.log.Debug("handing over", "successor", s.pid)
 	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
+	u.settle(s)
 	err := s.link.Send(linkWait, link.KindCommit, struct{}{})
+	dead := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case err == nil:
 		return nil
-	case !s.hasEnded() && !s.linked:
+	case dead && s.linked, s.endsWithin(endLag):
+	case !s.linked:
 		return nil // of another making: it doesn't read this, and may have closed its end
-	case !s.hasEnded() && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
+	default:
 		u.log.Error("telling the successor that it has taken over", "error", err)
 		return nil
 	}

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -65,6 +66,33 @@ func (u *Upgrader) refusal() error {
 func (u *Upgrader) tellManager(states ...State) {
 	if err := u.manager.notifier.Notify(states...); err != nil {
 		u.log.Warn("telling the service manager", "error", err)
+	}
+}
+
+// settleWait bounds the wait for a manager that has stopped to read, or that keeps
+// a barrier's descriptor.
+const settleWait = 5 * time.Second
+
+// settle waits until the manager has read who takes over, or s has ended. For
+// systemd doesn't take a dead process for the main process: if s died, or was through
+// with an upgrade of its own, before systemd has read of it, the end of this process
+// would be the end of the service.
+func (u *Upgrader) settle(s *successor) {
+	if u.manager.notifier == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleWait)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := u.manager.notifier.Barrier(ctx)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, context.Canceled) {
+		u.log.Warn("the service manager may not know yet who takes over", "successor", s.pid, "error", err)
 	}
 }
 

@@ -118,19 +118,19 @@ func (u *Upgrader) watch(s *successor) {
 		u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 		return
 	}
-	process := s.cmd.Process
+	process, pid := s.cmd.Process, s.cmd.Process.Pid // Release takes the number away
 	u.post(occurrence{run: func() {
-		s.pid = process.Pid
+		s.pid = pid
 		if s.doomed {
 			s.terminate()
 		}
 	}})
-	go u.hear(s, process.Pid)
+	go u.hear(s, pid)
 	go u.followSuccessor(s)
 	err = s.wait()
 	close(s.ended)
 	s.inbox.Close()
-	u.log.Debug("successor's process has ended", "pid", process.Pid, "how", err)
+	u.log.Debug("successor's process has ended", "pid", pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 }
 
@@ -171,7 +171,8 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
 		u.awaitReady(d)
 	}
-	if lines := m.Forwardable(); len(lines) > 0 {
+	// Once it is the main generation, it speaks for itself.
+	if lines := m.Forwardable(); len(lines) > 0 && u.machine.phase != phaseDraining {
 		states := make([]State, len(lines))
 		for i, line := range lines {
 			states[i] = State(line)
@@ -210,11 +211,12 @@ func (s *successor) terminate() {
 	_ = process.Kill()
 }
 
-func (s *successor) hasEnded() bool {
+// endsWithin tells whether the process has ended, or does so within d.
+func (s *successor) endsWithin(d time.Duration) bool {
 	select {
 	case <-s.ended:
 		return true
-	default:
+	case <-time.After(d):
 		return false
 	}
 }
