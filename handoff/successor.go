@@ -118,7 +118,7 @@ func (u *Upgrader) watch(s *successor) {
 		u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 		return
 	}
-	process, pid := s.cmd.Process, s.cmd.Process.Pid // Release takes the number away
+	pid := s.cmd.Process.Pid // Release takes the number away
 	u.post(occurrence{run: func() {
 		s.pid = pid
 		if s.doomed {
