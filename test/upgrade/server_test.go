@@ -3,11 +3,9 @@
 package upgrade
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,24 +184,6 @@ func (s *server) get(path string) (string, error) {
 	all, err := io.ReadAll(conn)
 	_, body, _ := strings.Cut(string(all), "\r\n\r\n")
 	return body, err
-}
-
-// keepAlive opens a connection that is idle after one request.
-func (s *server) keepAlive() (net.Conn, error) {
-	conn, err := net.Dial("tcp", s.http)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
 }
 
 // noLoss fails the test for each request that was lost.

@@ -4,6 +4,7 @@ package upgrade
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -62,40 +63,35 @@ func TestAStormOfSignalsUpgradesOneAfterAnotherAndHonoursTheLast(t *testing.T) {
 }
 
 func TestSIGHUPToADrainingGenerationUpgradesTheNewest(t *testing.T) {
+	next := graceful(t, "by-the-oldest")
 	s := start(t)
 	oldest := s.main()
-	opened, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		followStream(t, s.http, 3*time.Second, opened)
-		close(ended)
-	}()
-	if err := <-opened; err != nil {
-		t.Fatal(err)
-	}
+	stream := s.openStream()
 	s.upgrade()
 	newer := s.upgrade() // the generation in between is gone by now, or soon
-	s.install(graceful(t, "by-the-oldest"))
+	s.install(next)
 	s.signal(oldest, syscall.SIGHUP)
 	s.awaitSuccessor(newer)
 	if v := s.version(); v != "by-the-oldest" {
 		t.Errorf("version %s serves", v)
 	}
-	<-ended
+	stream.Close()
 	s.stop()
 }
 
 func TestSIGTERMToADrainingGenerationMakesItHurryAndLeavesTheNewestAlone(t *testing.T) {
 	s := start(t)
 	oldest := s.main()
-	idle, err := s.keepAlive()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer idle.Close()
+	stream := s.openStream()
+	defer stream.Close()
 	newest := s.upgrade()
 	s.signal(oldest, syscall.SIGTERM)
-	if err := s.first.Wait(); err != nil { // long before the drain's 30 s
+	began := time.Now()
+	if err := s.first.Wait(); err != nil {
 		t.Error(err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v, as long as a drain without hurry", took)
 	}
 	if pid := s.main(); pid != newest {
 		t.Errorf("the main generation is %d, not %d", pid, newest)
@@ -104,6 +100,22 @@ func TestSIGTERMToADrainingGenerationMakesItHurryAndLeavesTheNewestAlone(t *test
 		t.Error(err)
 	}
 	s.stop()
+}
+
+// openStream has the main generation serve a stream for as long as the connection
+// is open.
+func (s *server) openStream() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.http)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	fmt.Fprint(conn, "GET /stream?ms=600000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		s.t.Fatal(err)
+	}
+	return conn
 }
 
 func TestAGenerationWithoutConnectionsIsGoneRightAfterTheCommit(t *testing.T) {
