@@ -22,6 +22,8 @@ type gate struct {
 	deadline time.Time     // the program's own
 	changed  chan struct{} // closed at the next change of the above
 	nudged   bool          // the next wait, or the one under way, returns errNudged
+	reads    int           // under way
+	settled  chan struct{} // closed when there is none; nil if nobody waits
 }
 
 type gateState int
@@ -102,10 +104,40 @@ func (g *gate) pass(read func() error) error {
 			return err
 		}
 		err = read()
+		g.leave()
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !g.hasChanged(passed) {
 			return err
 		}
 	}
+}
+
+// leave is when a read that wait has let through is over.
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reads--
+	if g.reads == 0 && g.settled != nil {
+		close(g.settled)
+		g.settled = nil
+	}
+}
+
+// quiet returns a channel that is closed when no read is under way: after set(gatePaused)
+// nothing can be taken from the socket any more then. Until then a read that was
+// about to ask the kernel can still find something there.
+func (g *gate) quiet() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.settled != nil {
+		return g.settled
+	}
+	c := make(chan struct{})
+	if g.reads == 0 {
+		close(c)
+	} else {
+		g.settled = c
+	}
+	return c
 }
 
 // wait returns when the gate is open, with what tells of the next change, or the
@@ -120,6 +152,9 @@ func (g *gate) wait() (changed chan struct{}, err error) {
 			return nil, errNudged
 		}
 		state, changed, deadline := g.state, g.changed, g.deadline
+		if state == gateOpen {
+			g.reads++
+		}
 		g.mu.Unlock()
 		switch state {
 		case gateOpen:

@@ -182,6 +182,7 @@ func (u *Upgrader) startProbation() {
 func (u *Upgrader) checkHealth(s *successor, well func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.opts.ReadyTimeout)
 	defer cancel()
+	u.awaitQuiet(ctx)
 	err := u.opts.HealthCheck(ctx)
 	u.post(occurrence{run: func() {
 		switch {
@@ -192,6 +193,26 @@ func (u *Upgrader) checkHealth(s *successor, well func()) {
 			well()
 		}
 	}})
+}
+
+// awaitQuiet waits until this generation accepts no more for sure, so that a request
+// reaches the successor.
+func (u *Upgrader) awaitQuiet(ctx context.Context) {
+	u.mu.Lock()
+	var reading []<-chan struct{}
+	for _, s := range u.shared {
+		if s.gate != nil {
+			reading = append(reading, s.gate.quiet())
+		}
+	}
+	u.mu.Unlock()
+	for _, quiet := range reading {
+		select {
+		case <-quiet:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (u *Upgrader) stopClock() {

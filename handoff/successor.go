@@ -129,6 +129,7 @@ func (u *Upgrader) watch(s *successor) {
 	go u.followSuccessor(s)
 	err = s.wait()
 	close(s.ended)
+	hearOut(s.inbox.Address())
 	s.inbox.Close()
 	u.log.Debug("successor's process has ended", "pid", pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
@@ -155,6 +156,19 @@ func (u *Upgrader) hear(s *successor, pid int) {
 		}
 		u.post(occurrence{run: func() { u.noted(s, m) }})
 	}
+}
+
+// hearOut waits until what a process that has ended has said last is heard: why it
+// ended, most often.
+func hearOut(address string) {
+	n, err := DialNotifier(address)
+	if err != nil {
+		return
+	}
+	defer n.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), linkWait)
+	defer cancel()
+	_ = n.Barrier(ctx)
 }
 
 // noted takes one notification of the successor.
