@@ -29,7 +29,6 @@ type family struct {
 type relative struct {
 	link.Elder
 	conn        *link.Conn
-	hurried     bool
 	connections int // that it has left
 	process     *os.Process
 }
@@ -187,7 +186,7 @@ func (u *Upgrader) addElder(r *relative) {
 	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
 	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
 		e := u.family.elders[over-1]
-		if e.hurried {
+		if e.Hurried {
 			continue
 		}
 		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
@@ -196,7 +195,7 @@ func (u *Upgrader) addElder(r *relative) {
 }
 
 func (u *Upgrader) hurryElder(e *relative) {
-	e.hurried = true
+	e.Hurried = true
 	if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
 		u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
 	}

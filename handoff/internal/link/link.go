@@ -90,8 +90,9 @@ type Origin struct {
 
 // Elder is an older generation that is still draining.
 type Elder struct {
-	PID        int `json:"pid"`
-	Generation int `json:"generation"`
+	PID        int  `json:"pid"`
+	Generation int  `json:"generation"`
+	Hurried    bool `json:"hurried,omitempty"` // it has been told to hurry
 }
 
 // Status is how far a draining generation is.
