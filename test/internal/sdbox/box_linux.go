@@ -208,7 +208,12 @@ func (b *Box) Path(path string) string {
 // first, so that a program that runs can be replaced.
 func (b *Box) WriteFile(path string, data []byte, mode os.FileMode) {
 	b.t.Helper()
-	if err := replaceFile(b.Path(path), data, mode); err != nil {
+	// A process that another test starts meanwhile would have the file open for writing
+	// until it executes its program, and the box could not execute the file.
+	syscall.ForkLock.RLock()
+	err := replaceFile(b.Path(path), data, mode)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		b.t.Fatal(err)
 	}
 }
