@@ -74,7 +74,9 @@ func (c *scenario) expectKill() {
 	switch {
 	case c.who == "new" && c.step == "commit":
 		c.serves, c.cause = theOld, "the successor exited when it was to take over"
-	case c.who == "both" || c.step == "fork" || c.who == "new" && c.decided():
+	case c.who == "both":
+		c.serves, c.leaves = nobody, "the beginning of a PID file"
+	case c.step == "fork" || c.who == "new" && c.decided():
 		c.serves = nobody
 	case c.who == "new":
 		c.serves, c.cause = theOld, "signal: killed"
