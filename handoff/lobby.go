@@ -27,6 +27,7 @@ type guest struct {
 
 	mu     sync.Mutex
 	wanted bool
+	over   bool // the wait has ended: its deadline is somebody else's
 }
 
 // enter has a connection wait.
@@ -55,21 +56,22 @@ func (b *lobby) enter(file *os.File, from *listener) error {
 func (g *guest) wait() {
 	err := awaitByte(g.conn)
 	g.mu.Lock()
+	g.over = true
 	wanted := g.wanted
+	if err == nil {
+		err = g.Conn.SetReadDeadline(time.Time{})
+	}
 	g.mu.Unlock()
 	switch {
 	case err == nil: // it has something to say, if only that it is closed
-		if err := g.Conn.SetReadDeadline(time.Time{}); err == nil {
-			g.lobby.ready(g.Conn)
-			g.lobby.conns.remove(g)
-			return
-		}
+		g.lobby.ready(g.Conn)
+		g.lobby.conns.remove(g)
 	case wanted && errors.Is(err, os.ErrDeadlineExceeded):
 		g.lobby.conns.taker()(&emigrant{conn: g.conn, from: g.from, gone: func() { g.lobby.conns.remove(g) }})
-		return
+	default:
+		g.Conn.Close()
+		g.lobby.conns.remove(g)
 	}
-	g.Conn.Close()
-	g.lobby.conns.remove(g)
 }
 
 // leave sends it on to the next generation.
@@ -77,10 +79,18 @@ func (g *guest) leave() {
 	g.mu.Lock()
 	g.wanted = true
 	g.mu.Unlock()
-	_ = g.Conn.SetReadDeadline(aLongTimeAgo)
+	_ = g.Close()
 }
 
 func (g *guest) setIdle(bool) {}
 
-// Close is when nobody waits for the client any longer.
-func (g *guest) Close() error { return g.Conn.SetReadDeadline(aLongTimeAgo) }
+// Close is when nobody waits for the client any longer. It does nothing to a
+// connection that is being served: a deadline would cut its request off.
+func (g *guest) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over {
+		return nil
+	}
+	return g.Conn.SetReadDeadline(aLongTimeAgo)
+}

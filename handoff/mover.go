@@ -14,6 +14,7 @@ type mover struct {
 	link *link.Conn
 	back func(*emigrant) // takes a connection that could not leave
 	room chan struct{}   // for as many as may be under way: a process has only so many descriptors in flight
+	wait time.Duration   // for room, and for the sending
 
 	mu   sync.Mutex
 	next uint64
@@ -25,12 +26,22 @@ type mover struct {
 const underWay = 64
 
 func newMover(l *link.Conn, back func(*emigrant)) *mover {
-	return &mover{link: l, back: back, room: make(chan struct{}, underWay), away: make(map[uint64]*emigrant)}
+	return &mover{link: l, back: back, room: make(chan struct{}, underWay), wait: moveWait, away: make(map[uint64]*emigrant)}
 }
 
-// send hands a connection over; it may wait for those before it.
+// send hands a connection over; it may wait for those before it. What can't be
+// sent stays. What was sent may be the other's already, so nothing but its answer
+// or its death gives that back: of two that read from one connection, each would
+// have half of a request.
 func (m *mover) send(e *emigrant) {
-	m.room <- struct{}{}
+	timeout := time.NewTimer(m.wait)
+	defer timeout.Stop()
+	select {
+	case m.room <- struct{}{}:
+	case <-timeout.C:
+		m.back(e)
+		return
+	}
 	m.mu.Lock()
 	if m.dead {
 		m.mu.Unlock()
@@ -43,13 +54,13 @@ func (m *mover) send(e *emigrant) {
 	m.away[id] = e
 	m.mu.Unlock()
 	c := link.Connection{ID: id, Name: e.from.name, Address: e.from.Addr().String()}
-	if err := m.link.Send(moveWait, link.KindConnection, c, e.conn); err != nil {
-		m.end()
+	if err := m.link.Send(m.wait, link.KindConnection, c, e.conn); err != nil {
+		m.settle(id, false)
 	}
 }
 
-// moveWait bounds the sending of one connection to a successor that is busy with
-// thousands.
+// moveWait bounds the wait for a successor that is busy with thousands, or that
+// has been stopped.
 const moveWait = 10 * time.Second
 
 // settle is the other side's answer.

@@ -181,9 +181,10 @@ func TestBusyConnectionsOfTheToolchainsNetHTTPLeaveAfterTheirAnswers(t *testing.
 					write(t, c, tc.before)
 					c.answer(t)
 					<-m.in
+					m.await(t, func(i *idleness) bool { return i.between && i.waiting })
 				}
 				write(t, c, tc.begun)
-				m.read(t)
+				m.await(t, func(i *idleness) bool { return !i.fresh && !i.between })
 				m.ask()
 				m.stays(t, "with "+name+" read")
 				write(t, c, tc.rest)
@@ -203,21 +204,21 @@ func TestBusyConnectionsOfTheToolchainsNetHTTPLeaveAfterTheirAnswers(t *testing.
 	}
 }
 
-// read waits until the server has taken something of the request that has begun.
-func (m *moving) read(t *testing.T) {
+// await waits until a connection is in a state.
+func (m *moving) await(t *testing.T, is func(*idleness) bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		for _, c := range m.set.all() {
 			i := &c.(*tcpConn).idle
 			i.mu.Lock()
-			taken := !i.fresh && !i.between
+			so := is(i)
 			i.mu.Unlock()
-			if taken {
+			if so {
 				return
 			}
 		}
 		if time.Now().After(end) {
-			t.Fatal("the server reads nothing")
+			t.Fatal("the server does not read as it should")
 		}
 	}
 }

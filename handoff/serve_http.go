@@ -29,6 +29,7 @@ type httpDrain struct {
 	late      sync.Once
 	lateConns chan net.Conn // to be served here though the listeners are closed
 	lateEnd   chan struct{} // closed when there can be none
+	lateGone  chan struct{} // closed when none is accepted any more
 
 	once sync.Once
 	err  error
@@ -82,14 +83,17 @@ func (d *httpDrain) receiveAt(l *listener) {
 // which it may leave again, or one that has come back, which stays: from is nil.
 func (d *httpDrain) serveLate(c net.Conn, from *listener) {
 	d.late.Do(func() {
-		d.lateConns = make(chan net.Conn)
-		go d.srv.Serve(&lateListener{conns: d.lateConns, end: d.lateEnd})
+		d.lateConns, d.lateGone = make(chan net.Conn), make(chan struct{})
+		go func() {
+			defer close(d.lateGone)
+			d.srv.Serve(&lateListener{conns: d.lateConns, end: d.lateEnd, closed: make(chan struct{})})
+		}()
 	})
 	c = d.conns.wrap(c, from)
 	d.conns.add(c)
 	select {
 	case d.lateConns <- c:
-	case <-d.lateEnd:
+	case <-d.lateGone: // at the end, or after the server's Shutdown
 		c.Close()
 	}
 }
@@ -105,8 +109,16 @@ func (e *emigrant) giveBack() {
 // lateListener accepts what it is given.
 type lateListener struct {
 	closedListener
-	conns <-chan net.Conn
-	end   <-chan struct{}
+	conns  <-chan net.Conn
+	end    <-chan struct{}
+	closed chan struct{}
+}
+
+// Close ends Accept, which Shutdown waits for, however long that takes. Serve sees
+// to it that it is called once.
+func (l *lateListener) Close() error {
+	close(l.closed)
+	return nil
 }
 
 func (l *lateListener) Accept() (net.Conn, error) {
@@ -114,6 +126,8 @@ func (l *lateListener) Accept() (net.Conn, error) {
 	case c := <-l.conns:
 		return c, nil
 	case <-l.end:
+		return nil, net.ErrClosed
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 }
