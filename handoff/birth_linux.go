@@ -33,11 +33,15 @@ func startSibling(cmd *exec.Cmd, start func(*exec.Cmd) error) (pidfd *os.File, e
 	}
 	if err != nil {
 		unix.Close(fd)
+		if cmd.Process != nil { // a stage that could not become its target
+			_ = cmd.Process.Release()
+		}
 		return nil, err
 	}
 	if err := unix.SetNonblock(fd, true); err != nil { // to wait for it without a thread
 		unix.Close(fd)
 		_ = cmd.Process.Kill()
+		_ = cmd.Process.Release()
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	return os.NewFile(uintptr(fd), "pidfd"), nil

@@ -20,16 +20,22 @@ type family struct {
 	dropped     []string        // and their names
 	gone        chan<- struct{} // to be closed when there are no elders
 	leaving     []*os.Process   // elders that have closed their link while the service stops
+	word        chan<- struct{} // to be closed when the predecessor knows that we stop
+	heard       bool            // it does
+	left        []origin        // sockets that were closed at the end, their files left to the main generation
 }
 
 // relative is another generation, at the other end of a link.
 type relative struct {
 	link.Elder
 	conn        *link.Conn
-	hurried     bool
 	connections int // that it has left
 	process     *os.Process
 }
+
+// endLag is how much later than the end of its link a process's own end may be
+// known.
+const endLag = 200 * time.Millisecond
 
 // linkWait bounds the sending of a message: all are small, so only a process
 // that has stopped to receive doesn't take them at once.
@@ -53,7 +59,12 @@ func (u *Upgrader) meetPredecessor() error {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
-		return u.meetManager("", false)
+		if err = u.meetManager("", false); err != nil {
+			// NOTIFY_SOCKET is its own, and is gone with it.
+			u.log.Warn("going on without a service manager", "error", err)
+			err = u.meetManager("", true)
+		}
+		return err
 	}
 	if err := u.meetManager(hello.Manager, true); err != nil {
 		conn.Close()
@@ -71,12 +82,11 @@ func (u *Upgrader) meetPredecessor() error {
 	return nil
 }
 
-// greet exchanges hellos with the predecessor.
+// greet exchanges hellos with the predecessor. One that has died since has left its
+// own to be read, and that tells what this process inherits; so it counts as met.
 func greet(conn *link.Conn) (hello link.Hello, err error) {
 	me := link.Hello{Version: link.Version, PID: os.Getpid()}
-	if err := conn.Send(linkWait, link.KindHello, me); err != nil {
-		return hello, err
-	}
+	_ = conn.Send(linkWait, link.KindHello, me) // reading tells of a failure
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return hello, err
 	}
@@ -98,7 +108,11 @@ func greet(conn *link.Conn) (hello link.Hello, err error) {
 // ended or its link has been handed on.
 func (u *Upgrader) followRelative(r *relative) {
 	for {
-		m, err := r.conn.Receive()
+		m, err := r.conn.ReceiveAnd(func(m link.Message) {
+			if m.Kind == link.KindConnection {
+				u.immigrate(r, m)
+			}
+		})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return // Detach
 		}
@@ -106,7 +120,9 @@ func (u *Upgrader) followRelative(r *relative) {
 			u.post(occurrence{run: func() { u.lost(r) }})
 			return
 		}
-		u.post(occurrence{run: func() { u.told(r, m) }})
+		if m.Kind != link.KindConnection {
+			u.post(occurrence{run: func() { u.told(r, m) }})
+		}
 	}
 }
 
@@ -120,7 +136,12 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 			u.log.Info("the predecessor has handed over", "pid", r.PID)
 			u.addElder(r)
 			u.handle(occurrence{event: eventCommitted})
+			u.checkWord()
 		}
+	case link.KindHurry:
+		// The answer to STOPPING=1.
+		u.family.heard = true
+		u.checkWord()
 	case link.KindElder:
 		e := &relative{}
 		if len(m.Files) != 1 || m.Decode(&e.Elder) != nil {
@@ -153,10 +174,14 @@ func (u *Upgrader) addElder(r *relative) {
 	}
 	r.process, _ = os.FindProcess(r.PID) // while its link says that it lives
 	u.family.elders = append(u.family.elders, r)
+	if u.machine.phase == phaseStopping {
+		u.hurryElder(r)
+		return
+	}
 	slices.SortFunc(u.family.elders, func(a, b *relative) int { return a.Generation - b.Generation })
 	for over := len(u.family.elders) - u.opts.MaxDraining; over > 0; over-- {
 		e := u.family.elders[over-1]
-		if e.hurried {
+		if e.Hurried {
 			continue
 		}
 		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
@@ -165,7 +190,7 @@ func (u *Upgrader) addElder(r *relative) {
 }
 
 func (u *Upgrader) hurryElder(e *relative) {
-	e.hurried = true
+	e.Hurried = true
 	if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
 		u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
 	}
@@ -192,16 +217,25 @@ func (u *Upgrader) checkElders() {
 	}()
 }
 
+// checkWord tells awaitWord when there is nothing to wait for.
+func (u *Upgrader) checkWord() {
+	if u.family.word != nil && (u.family.heard || u.family.predecessor == nil) {
+		close(u.family.word)
+		u.family.word = nil
+	}
+}
+
 // lost is when an older generation has ended.
 func (u *Upgrader) lost(r *relative) {
 	r.conn.Close()
 	if r == u.family.predecessor {
 		u.family.predecessor = nil
 		u.log.Warn("the predecessor has died before it handed over", "pid", r.PID)
-		u.handle(occurrence{event: eventOrphaned})
 		if u.machine.phase == phaseServing {
-			u.adopt()
+			u.adopt() // first, for an upgrade may begin at once
 		}
+		u.handle(occurrence{event: eventOrphaned})
+		u.checkWord()
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
@@ -217,10 +251,8 @@ func (u *Upgrader) lost(r *relative) {
 
 // adopt does what a predecessor that died could not do at its commit.
 func (u *Upgrader) adopt() {
-	if u.opts.PIDFile != "" {
-		if err := writePIDFile(u.opts.PIDFile, os.Getpid()); err != nil {
-			u.log.Error("after the predecessor's death", "error", err)
-		}
+	if err := u.namePID(os.Getpid()); err != nil {
+		u.log.Error("after the predecessor's death", "error", err)
 	}
 	// systemd believes it under NotifyAccess=all; under main it has seen the
 	// main process die and acts by Restart=.
@@ -232,7 +264,15 @@ func (u *Upgrader) followSuccessor(s *successor) {
 	for {
 		m, err := s.link.Receive()
 		if err != nil {
+			s.mover.end()
 			return // its process's end is what counts
+		}
+		if m.Kind == link.KindTaken {
+			var t link.Taken
+			if m.Close(); m.Decode(&t) == nil {
+				s.mover.settle(t.ID, t.Taken)
+			}
+			continue
 		}
 		u.post(occurrence{run: func() {
 			defer m.Close()
@@ -250,22 +290,51 @@ func (u *Upgrader) followSuccessor(s *successor) {
 	}
 }
 
-// commit is the point of no return.
+// appoint tells all who have to know that the successor is the main generation.
+// The successor is told last; if that finds it dead, all is taken back, and this
+// generation goes on.
+func (u *Upgrader) appoint() error {
+	s := u.successor
+	if err := u.namePID(s.pid); err != nil {
+		return err
+	}
+	u.log.Debug("handing over", "successor", s.pid)
+	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
+	u.settle(s)
+	err := s.link.Send(linkWait, link.KindCommit, struct{}{})
+	dead := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+	switch {
+	case err == nil:
+		return nil
+	case dead && s.linked, s.endsWithin(endLag):
+	case !s.linked:
+		return nil // of another making: it doesn't read this, and may have closed its end
+	default:
+		u.log.Error("telling the successor that it has taken over", "error", err)
+		return nil
+	}
+	u.tellManager(MainPID(os.Getpid()))
+	if perr := u.namePID(os.Getpid()); perr != nil {
+		u.log.Error("after the successor's death", "error", perr)
+	}
+	return fmt.Errorf("%w when it was to take over", ErrExited)
+}
+
+// commit is the point of no return: the successor knows.
 func (u *Upgrader) commit() {
 	u.stopClock()
-	s := u.successor
 	u.fallSilent()
-	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
-	// A successor of another making doesn't read this, and nobody waits for it.
 	elders := u.family.elders
 	u.family.elders = nil
 	for _, e := range elders {
 		u.passOn(e)
 	}
-	if err := s.link.Send(linkWait, link.KindCommit, struct{}{}); err != nil {
-		u.log.Error("telling the successor that it has taken over", "error", err)
+	if u.successor.moves {
+		u.mu.Lock()
+		u.mover = u.successor.mover
+		u.mu.Unlock()
 	}
-	go u.reportDrain(s.link)
+	go u.reportDrain(u.successor.link)
 }
 
 // passOn hands the link to an older generation over to the successor.

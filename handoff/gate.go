@@ -21,6 +21,9 @@ type gate struct {
 	state    gateState
 	deadline time.Time     // the program's own
 	changed  chan struct{} // closed at the next change of the above
+	nudged   bool          // the next wait, or the one under way, returns errNudged
+	reads    int           // under way
+	settled  chan struct{} // closed when there is none; nil if nobody waits
 }
 
 type gateState int
@@ -45,7 +48,7 @@ var aLongTimeAgo = time.Unix(1, 0)
 // apply tells the socket about the state; g.mu is held.
 func (g *gate) apply() {
 	t := g.deadline
-	if g.state != gateOpen {
+	if g.state != gateOpen || g.nudged {
 		t = aLongTimeAgo
 	}
 	// It fails only on a socket that is closed, where no read blocks.
@@ -75,6 +78,17 @@ func (g *gate) setDeadline(t time.Time) error {
 	return nil
 }
 
+// errNudged is what nudge makes of a pass.
+var errNudged = errors.New("handoff: nudged")
+
+// nudge ends the pass that is under way, or the next one.
+func (g *gate) nudge() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.nudged = true
+	g.changeLocked()
+}
+
 func (g *gate) changeLocked() {
 	g.apply()
 	close(g.changed)
@@ -90,10 +104,40 @@ func (g *gate) pass(read func() error) error {
 			return err
 		}
 		err = read()
+		g.leave()
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !g.hasChanged(passed) {
 			return err
 		}
 	}
+}
+
+// leave is when a read that wait has let through is over.
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reads--
+	if g.reads == 0 && g.settled != nil {
+		close(g.settled)
+		g.settled = nil
+	}
+}
+
+// quiet returns a channel that is closed when no read is under way: after set(gatePaused)
+// nothing can be taken from the socket any more then. Until then a read that was
+// about to ask the kernel can still find something there.
+func (g *gate) quiet() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.settled != nil {
+		return g.settled
+	}
+	c := make(chan struct{})
+	if g.reads == 0 {
+		close(c)
+	} else {
+		g.settled = c
+	}
+	return c
 }
 
 // wait returns when the gate is open, with what tells of the next change, or the
@@ -101,7 +145,16 @@ func (g *gate) pass(read func() error) error {
 func (g *gate) wait() (changed chan struct{}, err error) {
 	for {
 		g.mu.Lock()
+		if g.nudged {
+			g.nudged = false
+			g.apply()
+			g.mu.Unlock()
+			return nil, errNudged
+		}
 		state, changed, deadline := g.state, g.changed, g.deadline
+		if state == gateOpen {
+			g.reads++
+		}
 		g.mu.Unlock()
 		switch state {
 		case gateOpen:

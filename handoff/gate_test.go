@@ -197,3 +197,27 @@ func TestATimeoutThatTheGateDidNotCauseIsTheProgramsOwn(t *testing.T) {
 		t.Errorf("pass: %v after %d reads, want a timeout after 1", err, reads)
 	}
 }
+
+func TestAPausedGateIsQuietOnceTheReadThatItLetThroughIsOver(t *testing.T) {
+	t.Parallel()
+	g := newGate(newFakeSocket().interrupt, gateOpen)
+	through, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := g.pass(func() error { close(through); <-goOn; return nil }); err != nil {
+			t.Errorf("pass: %v", err)
+		}
+	}()
+	<-through // past the gate, and not yet at the socket
+	g.set(gatePaused)
+	select {
+	case <-g.quiet():
+		t.Error("the gate is quiet with a read under way")
+	default:
+	}
+	quiet := g.quiet()
+	close(goOn)
+	<-quiet
+	<-done
+	<-g.quiet() // at once
+}

@@ -43,6 +43,7 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("handoff: listen %q: a %T can't be handed on", name, ln)
 	}
 	l := newListener(inner, gatePaused)
+	l.name, l.up = name, u
 	l.onClose = func() { u.forget(s) }
 	s.Conn, s.gate, s.end = inner, l.gate, l.end
 	if err := u.register(s); err != nil {

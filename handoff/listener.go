@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -20,6 +21,15 @@ type listener struct {
 	socketListener
 	gate *gate
 
+	// For connections that come from an older generation:
+	name     string
+	up       *Upgrader
+	lobby    *lobby     // where they wait; nil if none may come. Guarded by up.mu
+	drain    *httpDrain // of the server that serves them
+	mu       sync.Mutex
+	arrivals []net.Conn // that Accept returns next
+	deaf     bool       // Accept has said that there will be no more
+
 	once     sync.Once
 	onClose  func() // tells the Upgrader of the program's Close
 	closeErr error
@@ -37,17 +47,57 @@ func newListener(inner socketListener, state gateState) *listener {
 // waits for the outcome. After Close, or when the successor has taken over, it
 // returns an error that is [net.ErrClosed].
 func (l *listener) Accept() (conn net.Conn, err error) {
-	err = l.gate.pass(func() error {
-		conn, err = l.socketListener.Accept()
-		return err
-	})
-	if err == net.ErrClosed {
-		err = &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
-	}
-	if err != nil {
+	for {
+		if c := l.arrival(false); c != nil {
+			return c, nil
+		}
+		err = l.gate.pass(func() error {
+			conn, err = l.socketListener.Accept()
+			return err
+		})
+		switch {
+		case err == nil:
+			return conn, nil
+		case err == errNudged:
+			continue
+		case errors.Is(err, net.ErrClosed):
+			if c := l.arrival(true); c != nil {
+				return c, nil
+			}
+		}
+		if err == net.ErrClosed {
+			err = &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
+		}
 		return nil, err
 	}
-	return conn, nil
+}
+
+// deliver has Accept return a connection. It returns false if nobody will call
+// that any more.
+func (l *listener) deliver(c net.Conn) bool {
+	l.mu.Lock()
+	if l.deaf {
+		l.mu.Unlock()
+		return false
+	}
+	l.arrivals = append(l.arrivals, c)
+	l.mu.Unlock()
+	l.gate.nudge()
+	return true
+}
+
+// arrival returns the next that was delivered. With last, nil says that there will
+// be none.
+func (l *listener) arrival(last bool) net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.arrivals) == 0 {
+		l.deaf = l.deaf || last
+		return nil
+	}
+	c := l.arrivals[0]
+	l.arrivals = l.arrivals[1:]
+	return c
 }
 
 // SetDeadline sets the deadline of Accept.

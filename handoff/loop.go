@@ -68,24 +68,29 @@ func (u *Upgrader) handle(o occurrence) {
 
 // prepare does what has to succeed before an event may take place.
 func (u *Upgrader) prepare(o *occurrence) error {
-	if u.opts.PIDFile == "" {
-		return nil
-	}
 	switch o.event {
 	case eventReady:
 		if u.machine.phase == phaseStarting && !u.machine.awaiting {
-			return writePIDFile(u.opts.PIDFile, os.Getpid())
+			return u.namePID(os.Getpid())
 		}
 	case eventProbationOver:
 		if u.machine.phase != phaseProbation {
 			return nil
 		}
-		if err := writePIDFile(u.opts.PIDFile, u.successor.pid); err != nil {
-			// The old file is still there: roll back.
-			o.event, o.cause = eventSuccessorFailed, err
+		if err := u.appoint(); err != nil {
+			o.event, o.cause = eventSuccessorFailed, err // roll back
 		}
 	}
 	return nil
+}
+
+// namePID has the PID file, if there is one, name the main generation. After an
+// error it is as it was.
+func (u *Upgrader) namePID(pid int) error {
+	if u.opts.PIDFile == "" {
+		return nil
+	}
+	return writePIDFile(u.opts.PIDFile, pid)
 }
 
 func (u *Upgrader) perform(s step) {
@@ -111,7 +116,7 @@ func (u *Upgrader) perform(s step) {
 		u.commit()
 	case actEnd:
 		u.stopClock()
-		u.successor.terminate(u.machine.phase == phaseStopping)
+		u.successor.terminate()
 	case actDismiss:
 		u.stopClock()
 		u.successor.dismiss()
@@ -177,6 +182,7 @@ func (u *Upgrader) startProbation() {
 func (u *Upgrader) checkHealth(s *successor, well func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.opts.ReadyTimeout)
 	defer cancel()
+	u.awaitQuiet(ctx)
 	err := u.opts.HealthCheck(ctx)
 	u.post(occurrence{run: func() {
 		switch {
@@ -187,6 +193,26 @@ func (u *Upgrader) checkHealth(s *successor, well func()) {
 			well()
 		}
 	}})
+}
+
+// awaitQuiet waits until this generation accepts no more for sure, so that a request
+// reaches the successor.
+func (u *Upgrader) awaitQuiet(ctx context.Context) {
+	u.mu.Lock()
+	var reading []<-chan struct{}
+	for _, s := range u.shared {
+		if s.gate != nil {
+			reading = append(reading, s.gate.quiet())
+		}
+	}
+	u.mu.Unlock()
+	for _, quiet := range reading {
+		select {
+		case <-quiet:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (u *Upgrader) stopClock() {
@@ -253,7 +279,10 @@ func (u *Upgrader) drain() {
 		// It must not commit to us, and accepts again.
 		u.tellPredecessor(Stopping)
 	}
-	u.endShared(why, last)
+	ended := u.endShared(why, last)
+	if why == ErrStopping && !last {
+		u.family.left = ended
+	}
 	close(u.draining) // which says that nothing is accepted any more
 }
 

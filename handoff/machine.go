@@ -144,10 +144,13 @@ func (m *machine) becomeMain() []step {
 		return nil
 	}
 	m.awaiting = false
-	if m.phase != phaseServing {
-		return nil // Ready will see to it, or it is over already
+	switch m.phase {
+	case phaseServing:
+		return append(do(actBecome), m.next()...)
+	case phaseStopping:
+		return do(actBecome) // the service ends with us after all
 	}
-	return append(do(actBecome), m.next()...)
+	return nil // Ready will see to it
 }
 
 // next begins the upgrade that a signal has asked for in vain so far.

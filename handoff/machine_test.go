@@ -120,8 +120,8 @@ func TestEachEventDoesInEachPhaseWhatTheTableSays(t *testing.T) {
 		}},
 		{"stopping as a successor", machine{phase: phaseStopping, awaiting: true}, row{
 			eventReady:     "refuse -> stopping, awaiting",
-			eventCommitted: " -> stopping",
-			eventOrphaned:  " -> stopping",
+			eventCommitted: "become -> stopping",
+			eventOrphaned:  "become -> stopping",
 			eventUpgrade:   "refuse -> stopping, awaiting",
 			eventStop:      "hurry -> stopping, awaiting",
 		}},

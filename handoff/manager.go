@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -68,24 +69,62 @@ func (u *Upgrader) tellManager(states ...State) {
 	}
 }
 
+// settleWait bounds the wait for a manager that has stopped to read, or that keeps
+// a barrier's descriptor.
+const settleWait = 5 * time.Second
+
+// settle waits until the manager has read who takes over, or s has ended. For
+// systemd doesn't take a dead process for the main process: if s died, or was through
+// with an upgrade of its own, before systemd has read of it, the end of this process
+// would be the end of the service.
+func (u *Upgrader) settle(s *successor) {
+	if u.manager.notifier == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleWait)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := u.manager.notifier.Barrier(ctx)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, context.Canceled) {
+		u.log.Warn("the service manager may not know yet who takes over", "successor", s.pid, "error", err)
+	}
+}
+
 // sayReady tells whoever started this process that it is ready.
 func (u *Upgrader) sayReady() {
 	if u.family.predecessor == nil {
+		if u.generation > 1 {
+			// The manager still believes in a predecessor that has died.
+			u.tellManager(MainPID(os.Getpid()), Ready, u.serving())
+			return
+		}
 		u.tellManager(Ready, u.serving())
 		return
 	}
-	u.tellPredecessor(Ready)
+	u.tellPredecessor(Ready, takesConnections)
 }
 
-// tellPredecessor speaks to it as any other program would.
-func (u *Upgrader) tellPredecessor(state State) {
+// takesConnections comes with the READY=1 of a successor that takes idle
+// connections over the link. In its hello it could arrive later than the READY=1,
+// when the drain has begun.
+const takesConnections State = "X_HANDOFF_CONNECTIONS=1"
+
+// tellPredecessor sends states to the predecessor that has not committed yet; its
+// socket is in the environment until then.
+func (u *Upgrader) tellPredecessor(states ...State) {
 	n, err := OpenNotifier()
 	if err == nil {
-		err = n.Notify(state)
+		err = n.Notify(states...)
 		n.Close()
 	}
 	if err != nil {
-		u.log.Error("telling the predecessor", "state", string(state), "error", err)
+		u.log.Error("telling the predecessor", "states", states, "error", err)
 	}
 }
 
@@ -94,6 +133,14 @@ func (u *Upgrader) become() {
 	u.mu.Lock()
 	u.main = true
 	u.mu.Unlock()
+	if u.machine.phase == phaseStopping {
+		// The stop and the predecessor's commit, or its death, have crossed.
+		u.tellManager(Stopping, Status("Stopping"))
+		for _, o := range u.family.left {
+			u.unlink(o)
+		}
+		return
+	}
 	for _, o := range u.family.abandoned {
 		u.unlink(o)
 	}
@@ -146,7 +193,11 @@ func (u *Upgrader) serving() State {
 	default:
 		fmt.Fprintf(&text, "; %d older generations drain", len(elders))
 	}
-	if connections > 0 {
+	switch connections {
+	case 0:
+	case 1:
+		text.WriteString(", 1 connection left")
+	default:
 		fmt.Fprintf(&text, ", %d connections left", connections)
 	}
 	return Status(text.String())

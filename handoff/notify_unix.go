@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/handoff-dev/handoff/handoff/internal/fds"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,7 +42,7 @@ func (c unixNotifyConn) send(message []byte, files []syscall.Conn, deadline time
 	if err != nil {
 		return err
 	}
-	return withFDs(files, nil, func(fds []int) error {
+	return fds.With(files, func(fds []int) error {
 		var rights []byte
 		if len(fds) > 0 {
 			rights = unix.UnixRights(fds...)
@@ -85,23 +86,4 @@ func ignoringEINTR(call func() error) error {
 			return err
 		}
 	}
-}
-
-// withFDs calls do with the descriptors of files, which can't be closed
-// meanwhile. It uses SyscallConn and not Fd, which would put a live listener
-// into blocking mode.
-func withFDs(files []syscall.Conn, fds []int, do func(fds []int) error) error {
-	if len(files) == 0 {
-		return do(fds)
-	}
-	raw, err := files[0].SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	err = raw.Control(func(fd uintptr) { inner = withFDs(files[1:], append(fds, int(fd)), do) })
-	if err != nil {
-		return err
-	}
-	return inner
 }

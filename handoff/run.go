@@ -85,9 +85,25 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	}
 	fault = errors.Join(fault, u.drainServices(services, ends, running))
 	if u.stopped() {
+		u.awaitWord()
 		u.awaitElders()
 	}
 	return fault
+}
+
+// awaitWord waits, when this generation stops before its predecessor has handed
+// over, until that has heard of it: has it handed over in the same instant, then the
+// service ends with us, and with us what the last generation cleans up.
+func (u *Upgrader) awaitWord() {
+	word := make(chan struct{})
+	if !u.post(occurrence{run: func() { u.family.word = word; u.checkWord() }}) {
+		return
+	}
+	select {
+	case <-word:
+	case <-u.cut:
+	case <-time.After(hurryTimeout):
+	}
 }
 
 // awaitElders waits, when the service stops, for the older generations that still
@@ -203,6 +219,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	end := time.Now().Add(u.opts.DrainTimeout)
 	go func() {
+		defer impatient() // no patience outlives the drain
 		timeout := time.NewTimer(u.opts.DrainTimeout)
 		defer timeout.Stop()
 		var soon <-chan time.Time
@@ -218,7 +235,9 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 				impatient()
 			case <-hurry:
 				hurry = nil
-				impatient()
+				if soon == nil {
+					soon = time.After(stopPatience)
+				}
 				timeout.Reset(min(hurryTimeout, time.Until(end)))
 			case <-timeout.C:
 				giveUp(errDrainTimeout)

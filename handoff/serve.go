@@ -33,7 +33,7 @@ type Server interface {
 // ctx ends its Close() or Stop() is called, if it has one.
 func Serve(srv Server, ln net.Listener) Service {
 	if h, ok := srv.(*http.Server); ok {
-		return serveHTTP(h, ln, h.Serve)
+		return serveHTTP(h, ln, true, h.Serve)
 	}
 	served := make(chan struct{})
 	return Service{
@@ -49,7 +49,7 @@ func Serve(srv Server, ln net.Listener) Service {
 // [Upgrader.Listen], and certFile and keyFile are as in [http.Server.ServeTLS]:
 // both are empty if srv.TLSConfig has a certificate.
 func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Service {
-	return serveHTTP(srv, ln, func(ln net.Listener) error {
+	return serveHTTP(srv, ln, false, func(ln net.Listener) error {
 		if certFile != "" || keyFile != "" {
 			// Named here, for ServeTLS's own error does not say which files.
 			if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // httpDrain drains one http.Server. It never calls the server's Shutdown while a
@@ -23,22 +24,111 @@ type httpDrain struct {
 	goAway   *http.Server // see newGoAway; nil without HTTP/2
 	conns    connSet
 	serving  sync.WaitGroup // calls of Serve that have not returned
+	up       *Upgrader      // of listeners whose connections can move; nil if there is none
+
+	late      sync.Once
+	lateConns chan net.Conn // to be served here though the listeners are closed
+	lateEnd   chan struct{} // closed when there can be none
+	lateGone  chan struct{} // closed when none is accepted any more
 
 	once sync.Once
 	err  error
 }
 
 // serveHTTP makes a Service of a server and a listener; serve is what runs it.
-func serveHTTP(srv *http.Server, ln net.Listener, serve func(net.Listener) error) Service {
+// Connections can move between generations if net/http itself reads from the
+// socket, which under TLS it doesn't.
+func serveHTTP(srv *http.Server, ln net.Listener, plain bool, serve func(net.Listener) error) Service {
 	d := drainOf(srv)
 	d.serving.Add(1)
+	counted := &countedListener{Listener: ln, conns: &d.conns}
+	if l, ok := ln.(*listener); ok && plain {
+		counted.origin = l
+		d.receiveAt(l)
+	}
 	return Service{
 		Serve: func() error {
 			defer d.serving.Done()
-			return serve(&countedListener{Listener: ln, conns: &d.conns})
+			return serve(counted)
 		},
 		Drain: d.drain,
 		conns: &d.conns,
+	}
+}
+
+// receiveAt lets connections of older generations come in at a listener.
+func (d *httpDrain) receiveAt(l *listener) {
+	l.up.mu.Lock()
+	defer l.up.mu.Unlock()
+	d.up = l.up
+	l.drain = d
+	l.up.lobbies = append(l.up.lobbies, l)
+	l.lobby = &lobby{
+		conns: &d.conns,
+		limit: func() time.Duration {
+			if d.srv.IdleTimeout != 0 {
+				return d.srv.IdleTimeout // as net/http has it
+			}
+			return d.srv.ReadTimeout
+		},
+		ready: func(c net.Conn) {
+			if !l.deliver(c) {
+				d.serveLate(c, l)
+			}
+		},
+	}
+}
+
+// serveLate serves a connection that has come too late for its listener, from
+// which it may leave again, or one that has come back, which stays: from is nil.
+func (d *httpDrain) serveLate(c net.Conn, from *listener) {
+	d.late.Do(func() {
+		d.lateConns, d.lateGone = make(chan net.Conn), make(chan struct{})
+		go func() {
+			defer close(d.lateGone)
+			d.srv.Serve(&lateListener{conns: d.lateConns, end: d.lateEnd, closed: make(chan struct{})})
+		}()
+	})
+	c = d.conns.wrap(c, from)
+	d.conns.add(c)
+	select {
+	case d.lateConns <- c:
+	case <-d.lateGone: // at the end, or after the server's Shutdown
+		c.Close()
+	}
+}
+
+// giveBack serves a connection here that could not leave.
+func (e *emigrant) giveBack() {
+	if err := e.conn.SetDeadline(time.Time{}); err == nil {
+		e.from.drain.serveLate(e.conn, nil)
+	}
+	e.gone()
+}
+
+// lateListener accepts what it is given.
+type lateListener struct {
+	closedListener
+	conns  <-chan net.Conn
+	end    <-chan struct{}
+	closed chan struct{}
+}
+
+// Close ends Accept, which Shutdown waits for, however long that takes. Serve sees
+// to it that it is called once.
+func (l *lateListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.end:
+		return nil, net.ErrClosed
+	case <-l.closed:
+		return nil, net.ErrClosed
 	}
 }
 
@@ -47,7 +137,7 @@ func drainOf(srv *http.Server) *httpDrain {
 	if d, ok := srv.Handler.(*httpDrain); ok {
 		return d
 	}
-	d := &httpDrain{srv: srv, next: srv.Handler}
+	d := &httpDrain{srv: srv, next: srv.Handler, lateEnd: make(chan struct{})}
 	if d.next == nil {
 		d.next = http.DefaultServeMux
 	}
@@ -61,6 +151,19 @@ func drainOf(srv *http.Server) *httpDrain {
 		}
 		return context.WithValue(ctx, drainingKey{}, d.began)
 	}
+	enter := srv.ConnContext
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		switch served := c.(type) {
+		case *tcpConn:
+			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
+		case *unixConn:
+			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
+		}
+		if enter != nil {
+			ctx = enter(ctx, c)
+		}
+		return ctx
+	}
 	hook := srv.ConnState
 	srv.ConnState = func(c net.Conn, state http.ConnState) {
 		d.conns.state(c, state)
@@ -72,11 +175,17 @@ func drainOf(srv *http.Server) *httpDrain {
 	return d
 }
 
+// servedKey is the context's key of the connection.
+type servedKey struct{}
+
 // ServeHTTP tells the clients of a server that drains to go elsewhere for their
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.draining.Load() {
-		w.Header().Set("Connection", "close")
+		c, _ := r.Context().Value(servedKey{}).(*servedConn)
+		if c == nil || c.dismiss() {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	d.next.ServeHTTP(w, r)
 }
@@ -89,6 +198,10 @@ func (d *httpDrain) drain(ctx context.Context) error {
 }
 
 func (d *httpDrain) run(ctx context.Context) error {
+	defer close(d.lateEnd)
+	if m := d.mover(); m != nil {
+		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
+	}
 	d.draining.Store(true)
 	d.begin()
 	if d.goAway != nil {
@@ -102,6 +215,7 @@ func (d *httpDrain) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// From here on what is idle may be closed.
+	d.conns.dismissGuests()
 	if err := d.srv.Shutdown(ctx); err == nil {
 		select { // hijacked connections are not Shutdown's
 		case <-over:
@@ -113,6 +227,16 @@ func (d *httpDrain) run(ctx context.Context) error {
 	err := d.srv.Close()
 	d.conns.close()
 	return errors.Join(fmt.Errorf("handoff: %d connections were cut: %w", n, context.Cause(ctx)), err)
+}
+
+// mover returns who takes idle connections to the successor; nil without one.
+func (d *httpDrain) mover() *mover {
+	if d.up == nil {
+		return nil
+	}
+	d.up.mu.Lock()
+	defer d.up.mu.Unlock()
+	return d.up.mover
 }
 
 // over returns a channel that is closed when the last connection has ended. The

@@ -61,6 +61,9 @@ func (u *Upgrader) register(s *shared) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ended != nil {
+		if s.alone {
+			u.unlink(s.origin)
+		}
 		return u.ended
 	}
 	u.shared = append(u.shared, s)
@@ -102,13 +105,15 @@ func (u *Upgrader) setGates(state gateState) {
 
 // endShared ends the use of all sockets by this generation; why is what Listen
 // returns from now on. The last generation of the service removes the files of
-// its unix sockets.
-func (u *Upgrader) endShared(why error, last bool) {
+// its unix sockets; one that stops without ever having been the main generation
+// removes those that it has made itself, which nobody else knows. It returns the origins of what it has ended.
+func (u *Upgrader) endShared(why error, last bool) (origins []origin) {
 	u.mu.Lock()
 	ended := u.shared
 	u.shared, u.ended = nil, why
 	u.mu.Unlock()
 	for _, s := range ended {
+		origins = append(origins, s.origin)
 		if last || s.alone {
 			u.unlink(s.origin)
 		}
@@ -119,6 +124,7 @@ func (u *Upgrader) endShared(why error, last bool) {
 			u.log.Warn("closing a socket", "name", s.Name, "error", err)
 		}
 	}
+	return origins
 }
 
 // exports returns duplicates of what is to be handed on, the caller's to close,

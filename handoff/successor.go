@@ -20,6 +20,7 @@ type successor struct {
 	cmd   *exec.Cmd
 	files []*os.File // to hand over; closed once it has started
 	link  *link.Conn
+	mover *mover // sends connections over it
 	inbox *notify.Receiver
 	hello link.Hello
 	// sibling: it is to be the child of our parent, which is the service manager.
@@ -27,18 +28,21 @@ type successor struct {
 	pidfd   *os.File // of a sibling
 
 	launched chan struct{} // closed when it has started, or has failed to
+	ended    chan struct{} // closed when it has started and ended
 
 	pid    int  // 0 until it has started
-	doomed bool // to be killed when it has started
+	doomed bool // to be ended when it has started
+	ending bool // it has been asked to end
 	linked bool // it is one of us: it has said hello
+	moves  bool // it takes connections
 	ready  bool
-	status string
-	errno  error
+	// leaving: it has said that it stops, so it needs no signal, which would have it
+	// hurry.
+	leaving  bool
+	patience time.Duration // how long it may take to end by itself when it has failed
+	status   string
+	errno    error
 }
-
-// errWithdrawn: the drain of a successor that stops may outlast its probation, and
-// to commit to it would end the service.
-var errWithdrawn = errors.New("the successor says that it is stopping")
 
 // grace is how long a successor that has failed may take to end by itself.
 const grace = 5 * time.Second
@@ -60,7 +64,7 @@ func (u *Upgrader) start() {
 // newSuccessor prepares everything but the process. It returns a successor on
 // errors too, for the report.
 func (u *Upgrader) newSuccessor() (*successor, error) {
-	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{})}
+	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace}
 	if err := u.refusal(); err != nil {
 		return s, err
 	}
@@ -114,18 +118,20 @@ func (u *Upgrader) watch(s *successor) {
 		u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 		return
 	}
-	process := s.cmd.Process
+	pid := s.cmd.Process.Pid // Release takes the number away
 	u.post(occurrence{run: func() {
-		s.pid = process.Pid
+		s.pid = pid
 		if s.doomed {
-			s.terminate(true)
+			s.terminate()
 		}
 	}})
-	go u.hear(s, process.Pid)
+	go u.hear(s, pid)
 	go u.followSuccessor(s)
 	err = s.wait()
+	close(s.ended)
+	hearOut(s.inbox.Address())
 	s.inbox.Close()
-	u.log.Debug("successor's process has ended", "pid", process.Pid, "how", err)
+	u.log.Debug("successor's process has ended", "pid", pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 }
 
@@ -152,6 +158,19 @@ func (u *Upgrader) hear(s *successor, pid int) {
 	}
 }
 
+// hearOut waits until what a process that has ended has said last is heard: why it
+// ended, most often.
+func hearOut(address string) {
+	n, err := DialNotifier(address)
+	if err != nil {
+		return
+	}
+	defer n.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), linkWait)
+	defer cancel()
+	_ = n.Barrier(ctx)
+}
+
 // noted takes one notification of the successor.
 func (u *Upgrader) noted(s *successor, m notify.Message) {
 	if s != u.successor {
@@ -166,36 +185,54 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
 		u.awaitReady(d)
 	}
-	if lines := m.Forwardable(); len(lines) > 0 {
+	// Once it is the main generation, it speaks for itself.
+	if lines := m.Forwardable(); len(lines) > 0 && u.machine.phase != phaseDraining {
 		states := make([]State, len(lines))
 		for i, line := range lines {
 			states[i] = State(line)
 		}
 		u.tellManager(states...)
 	}
-	if m.Stopping() {
-		u.handle(occurrence{event: eventSuccessorFailed, cause: errWithdrawn, from: s})
-		return
-	}
-	if m.Ready() && u.machine.phase == phaseUpgrading {
+	switch {
+	case m.Ready() && u.machine.phase == phaseUpgrading:
 		s.ready = true
+		_, s.moves = m.Get("X_HANDOFF_CONNECTIONS")
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
+	case m.Stopping() && u.machine.phase != phaseDraining:
+		s.leaving = true
+		if err := s.link.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
+			u.log.Debug("answering a successor that stops", "error", err)
+		}
+		s.patience = u.opts.DrainTimeout + grace
+		u.handle(occurrence{event: eventSuccessorFailed, cause: ErrStops, from: s})
 	}
 }
 
-// terminate ends the process: with force at once, else it may end by itself for
-// a while. That it has ended is an event of its own.
-func (s *successor) terminate(force bool) {
+// terminate ends the process. It may end by itself for a while, for it may have
+// become ready, and have connections, in this instant. That it has ended is an event
+// of its own.
+func (s *successor) terminate() {
 	if s.pid == 0 {
 		s.doomed = true
 		return
 	}
+	s.ending = true
 	process := s.cmd.Process
-	if !force && process.Signal(syscall.SIGTERM) == nil {
-		time.AfterFunc(grace, func() { _ = process.Kill() })
+	if s.leaving || process.Signal(syscall.SIGTERM) == nil {
+		time.AfterFunc(s.patience, func() { _ = process.Kill() })
 		return
 	}
 	_ = process.Kill()
+}
+
+// endsWithin tells whether the process has ended, or does so within d.
+func (s *successor) endsWithin(d time.Duration) bool {
+	select {
+	case <-s.ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // release is when this generation ends. A successor that was to be ended while
@@ -214,8 +251,16 @@ func (s *successor) release() {
 	if s.cmd.Process == nil {
 		return
 	}
-	if s.doomed {
-		_ = s.cmd.Process.Kill()
+	if s.doomed && !s.ending {
+		s.pid = s.cmd.Process.Pid
+		s.terminate()
+	}
+	if s.ending {
+		select {
+		case <-s.ended:
+		case <-time.After(s.patience):
+			_ = s.cmd.Process.Kill()
+		}
 	}
 	s.link.Close()
 }

@@ -29,7 +29,12 @@ func TestASuccessorThatStopsInItsProbationIsNotCommittedTo(t *testing.T) {
 	if err := u.Ready(); err != nil {
 		t.Fatal(err)
 	}
-	s, answer := &successor{}, make(chan error, 1)
+	ours, theirs, err := link.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	s, answer := &successor{link: ours}, make(chan error, 1)
 	u.in(func() {
 		u.successor, u.answer, u.machine.phase = s, answer, phaseUpgrading
 		u.noted(s, notify.Message{Lines: []string{"READY=1"}})
@@ -37,16 +42,16 @@ func TestASuccessorThatStopsInItsProbationIsNotCommittedTo(t *testing.T) {
 			t.Errorf("phase %v, want probation", u.machine.phase)
 		}
 		u.noted(s, notify.Message{Lines: []string{"STOPPING=1"}})
-		if u.machine.phase != phaseAborting || !s.doomed {
-			t.Errorf("phase %v, to be ended: %v", u.machine.phase, s.doomed)
+		if u.machine.phase != phaseAborting {
+			t.Errorf("phase %v, want aborting", u.machine.phase)
 		}
 	})
 	conns, _ := accepting(ln)
 	dialTo(t, ln)
 	until(t, conns, "a connection: it should accept again").Close()
 	u.in(func() { u.handle(occurrence{event: eventSuccessorGone, from: s}) })
-	if err := until(t, answer, "the answer"); !errors.Is(err, errWithdrawn) {
-		t.Errorf("Upgrade: %v, want %v", err, errWithdrawn)
+	if err := until(t, answer, "the answer"); !errors.Is(err, ErrStops) {
+		t.Errorf("Upgrade: %v, want %v", err, ErrStops)
 	}
 }
 
@@ -73,7 +78,7 @@ func TestASuccessorThatStopsTellsItsPredecessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.Stop()
-	for _, want := range []string{"READY=1", "STOPPING=1"} {
+	for _, want := range []string{"READY=1\n" + string(takesConnections), "STOPPING=1"} {
 		b := make([]byte, 100)
 		n, _, err := inbox.ReadFrom(b)
 		if strings.TrimSpace(string(b[:n])) != want {

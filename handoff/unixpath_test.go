@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,8 +24,26 @@ import (
 func staleSocket(t *testing.T, network string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
-	unix.Close(listeningUnix(t, network, path))
+	makeStale(t, network, path)
 	return path
+}
+
+func makeStale(t *testing.T, network, path string) {
+	t.Helper()
+	unix.Close(listeningUnix(t, network, path))
+	// A child that another test has forked has it until its exec.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial(network, path)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return
+		}
+		if err == nil {
+			conn.Close()
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not become stale: %v", path, err)
+		}
+	}
 }
 
 // listeningUnix returns a socket of any type that is bound to path.
@@ -210,7 +229,7 @@ func TestNobodyTakesASocketThatIsBeingBoundForAStaleOne(t *testing.T) {
 	for i := range 200 {
 		path := filepath.Join(dir, fmt.Sprint(i))
 		if i%2 == 0 {
-			unix.Close(unixFD(t, "unix", path))
+			makeStale(t, "unix", path)
 		}
 		won := make(chan net.Listener, 3)
 		var starters sync.WaitGroup

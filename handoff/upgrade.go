@@ -46,6 +46,8 @@ type Upgrader struct {
 	ended  error     // why there can be no more of them
 	main   bool      // this is the main generation
 
+	lobbies  []*listener           // at which connections of older generations come in
+	mover    *mover                // to the successor that has taken over
 	connSets map[*connSet]struct{} // of the servers that run
 }
 
@@ -211,8 +213,8 @@ type UpgradeError struct {
 	Status string
 	Errno  error
 	// Err is the cause: an [*fs.PathError] if the file can't be executed, an
-	// [*exec.ExitError] or [ErrExited] if the process ended, [ErrTimeout], the
-	// cause of the end of Upgrade's context, …
+	// [*exec.ExitError] or [ErrExited] if the process ended, [ErrTimeout],
+	// [ErrStops], the cause of the end of Upgrade's context, …
 	Err error
 }
 
@@ -236,4 +238,7 @@ var (
 	// ErrExited: the successor ended with status 0, or it was the service manager's
 	// child (as it is under systemd) and the text says how it ended.
 	ErrExited = errors.New("the successor exited")
+	// ErrStops: the successor said STOPPING=1 (sd_notify(3)) before this generation
+	// had handed over, as a generation does that gets a stop signal.
+	ErrStops = errors.New("the successor stops")
 )

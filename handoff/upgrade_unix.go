@@ -20,7 +20,7 @@ func (s *successor) launch() error {
 		return err
 	}
 	defer theirs.Close()
-	s.link = ours
+	s.link, s.mover = ours, newMover(ours, (*emigrant).giveBack)
 	s.cmd.Env = append(withoutNotify(s.cmd.Env), "NOTIFY_SOCKET="+s.inbox.Address())
 	// Aside, for the hello of a thousand sockets is more than a socket's buffer
 	// holds; most are there before the process is.
@@ -46,6 +46,7 @@ func (s *successor) launch() error {
 func (s *successor) wait() error {
 	if s.pidfd != nil {
 		defer s.pidfd.Close()
+		defer s.cmd.Process.Release() // its own pidfd; nobody calls Wait
 		return waitSibling(s.pidfd)
 	}
 	if err := s.cmd.Wait(); err != nil {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ const (
 type Target struct {
 	// Network and Addr are those of net.Dial. An empty Network is "tcp".
 	Network, Addr string
+	// Dial, where set, connects in place of a net.Dialer: to a server in another
+	// network namespace, for instance. Its context ends after Config.Timeout.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS, where set, is the client's configuration. It is cloned; a missing
 	// ServerName is taken from Addr, and NextProtos follow from Proto.
 	TLS *tls.Config

@@ -20,8 +20,13 @@ type link struct {
 // dial connects. The connection is closed by the caller, or when ctx ends,
 // which is what ends a worker's blocked reads and writes.
 func dial(ctx context.Context, cfg *Config) (*link, error) {
-	d := net.Dialer{Timeout: cfg.Timeout}
-	c, err := d.DialContext(ctx, cfg.Target.Network, cfg.Target.Addr)
+	connect := cfg.Target.Dial
+	if connect == nil {
+		connect = new(net.Dialer).DialContext
+	}
+	within, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	c, err := connect(within, cfg.Target.Network, cfg.Target.Addr)
+	cancel()
 	if err != nil {
 		return nil, err
 	}

@@ -351,3 +351,21 @@ func TestAWrongConfigIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestATargetsOwnDialIsTheWayToIt(t *testing.T) {
+	t.Parallel()
+	target := goodServer(t, "tcp", HTTP1, false)
+	addr, dials := target.Addr, atomic.Uint64{}
+	target.Addr = "elsewhere:80"
+	target.Dial = func(ctx context.Context, network, asked string) (net.Conn, error) {
+		dials.Add(1)
+		if network != "tcp" || asked != target.Addr {
+			t.Errorf("asked to dial %s %s, want tcp %s", network, asked, target.Addr)
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	res := runUntil(t, Config{Target: target, Shape: NewConn()}, func(c Counters) bool { return c.Requests >= 20 })
+	if res.OK != res.Requests || dials.Load() != res.Connections {
+		t.Errorf("%d dials: %+v: %v", dials.Load(), res.Counters, res.Errors)
+	}
+}

@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -10,7 +11,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +22,19 @@ import (
 	"github.com/handoff-dev/handoff/test/internal/sdbox"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+// TestMain has more tests at a time than the machine has cores: most of them wait for
+// systemd's seconds.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) {
+		chosen = chosen || f.Name == "test.parallel" && f.Value.String() != strconv.Itoa(runtime.GOMAXPROCS(0))
+	})
+	if !chosen {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
+	proctest.Main(m)
+}
 
 const (
 	unit     = "graceful.service"
@@ -41,6 +56,17 @@ type service struct {
 // install boots a box with the example, its service unit and other units.
 func install(t *testing.T, units ...map[string]string) service {
 	t.Helper()
+	return installProgram(t, build(t, "1"), units...)
+}
+
+// installKeeper is install with the program keeper in the place of the example.
+func installKeeper(t *testing.T, units ...map[string]string) service {
+	t.Helper()
+	return installProgram(t, proctest.Build(t, proctest.Program{Package: "./keeper"}), units...)
+}
+
+func installProgram(t *testing.T, file string, units ...map[string]string) service {
+	t.Helper()
 	all := map[string]string{
 		unit: example(t, unit),
 		// systemd forgets how a service ended unless another unit mentions it.
@@ -50,8 +76,9 @@ func install(t *testing.T, units ...map[string]string) service {
 		maps.Copy(all, more)
 	}
 	return service{t: t, Box: sdbox.Start(t, sdbox.Options{
+		Root:  os.Getenv(rootVariable),
 		Units: all,
-		Files: map[string]string{program: build(t, "1")},
+		Files: map[string]string{program: file},
 	})}
 }
 
@@ -183,7 +210,7 @@ func (s service) askUDP() (pid int, err error) {
 	return pid, err
 }
 
-// reached waits until a generation is the main process and serves.
+// reached waits until a generation is the main process and serves, and systemd knows it.
 func (s service) reached(generation int) (main reply) {
 	s.t.Helper()
 	proctest.Until(s.t, fmt.Sprintf("generation %d to be the main one", generation), func() error {
@@ -194,6 +221,11 @@ func (s service) reached(generation int) (main reply) {
 		if pid := s.MainPID(unit); r.generation != generation || pid != r.pid {
 			return fmt.Errorf("generation %d serves as pid %d, the main process is %d", r.generation, r.pid, pid)
 		}
+		// It serves a moment before systemd has heard that it is ready, and a reload of a
+		// service that is starting does nothing.
+		if state := s.Show(unit, "ActiveState"); state != "active" {
+			return fmt.Errorf("generation %d serves, and the service is %s", generation, state)
+		}
 		main = r
 		return nil
 	})
@@ -203,8 +235,6 @@ func (s service) reached(generation int) (main reply) {
 // upgrade upgrades by systemctl reload, and returns the next generation.
 func (s service) upgrade(to int) (main reply) {
 	s.t.Helper()
-	// It may serve a moment before systemd has heard that it is ready, and a reload
-	// of a service that is starting does nothing.
 	s.Wait(unit, "ActiveState", "active")
 	s.Do("reload", unit)
 	return s.reached(to)

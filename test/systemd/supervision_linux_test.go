@@ -114,9 +114,13 @@ func TestACrashKeepsTheSocketsThatTheServiceHasBoundItself(t *testing.T) {
 			s.answersEverywhere(1)
 			s.same(own)
 			s.Do("stop", unit)
-			if left := s.sockets(); len(left) != 0 {
-				t.Errorf("after the stop there are still the sockets %v", left)
-			}
+			// systemd empties its store a moment after the stop.
+			proctest.Until(t, "the sockets to be closed after the stop", func() error {
+				if left := s.sockets(); len(left) != 0 {
+					return fmt.Errorf("there are %v", left)
+				}
+				return nil
+			})
 		})
 	}
 }
@@ -208,6 +212,7 @@ func (s service) upgradeTo(generation int) (main reply) {
 	for main.generation < generation {
 		main = s.upgrade(main.generation + 1)
 	}
+	s.Wait(unit, "ActiveState", "active") // as reached does
 	return main
 }
 

@@ -2,7 +2,6 @@ package systemd
 
 import (
 	"fmt"
-	"os"
 	"testing"
 )
 
@@ -88,9 +87,5 @@ func TestAFailedUpgradeLeavesTheServiceAsItIsAndTheNextOneWorks(t *testing.T) {
 // replaceProgram installs another version of the program.
 func (s service) replaceProgram(version string) {
 	s.t.Helper()
-	data, err := os.ReadFile(build(s.t, version))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.WriteFile(program, data, 0o755)
+	s.install(build(s.t, version))
 }

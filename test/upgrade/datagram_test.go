@@ -10,11 +10,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handoff-dev/handoff/test/internal/graceful"
 )
 
 func TestTwentyUpgradesLeaveNoDatagramUnanswered(t *testing.T) {
-	s := start(t)
-	conn, err := net.Dial("udp", s.udp)
+	s := graceful.Start(t)
+	conn, err := net.Dial("udp", s.UDP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestTwentyUpgradesLeaveNoDatagramUnanswered(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		s.upgrade()
+		s.Upgrade()
 	}
 	close(stop)
 	total := <-sent
@@ -73,5 +75,5 @@ func TestTwentyUpgradesLeaveNoDatagramUnanswered(t *testing.T) {
 		}
 	}
 	t.Logf("%d datagrams", total)
-	s.stop()
+	s.Stop()
 }

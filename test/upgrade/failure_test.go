@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/test/internal/graceful"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
 
@@ -25,52 +26,52 @@ func TestAFailedUpgradeCostsNothingAndTheNextOneWorks(t *testing.T) {
 	}
 	for _, failure := range []struct {
 		name    string
-		install func(*testing.T, *server)
+		install func(*testing.T, *graceful.Server)
 		log     string // what the log says about the cause
 	}{
-		{"MissingFile", func(t *testing.T, s *server) {
-			if err := os.Remove(s.path); err != nil {
+		{"MissingFile", func(t *testing.T, s *graceful.Server) {
+			if err := os.Remove(s.Path); err != nil {
 				t.Fatal(err)
 			}
 		}, "no such file or directory"},
-		{"NotExecutable", func(t *testing.T, s *server) { s.install(write(t, "#!/bin/sh\n", 0o644)) }, "permission denied"},
-		{"NoExecutableFormat", func(t *testing.T, s *server) { s.install(write(t, "\x7fELF", 0o755)) }, "exec format error"},
-		{"ExitAtStart", func(t *testing.T, s *server) { s.install(faulty(t, "start")) }, "exit status 3"},
-		{"ExitBeforeReady", func(t *testing.T, s *server) { s.install(faulty(t, "before-ready")) }, "about to fail"},
-		{"ExitInProbation", func(t *testing.T, s *server) { s.install(faulty(t, "after-ready")) }, "(probation): exit status 3"},
-		{"ReadyAndGone", func(t *testing.T, s *server) { s.install(faulty(t, "ready-exit")) }, "the successor exited"},
-		{"Hang", func(t *testing.T, s *server) { s.install(faulty(t, "hang")) }, "not ready in time"},
-		{"HangThatIgnoresSIGTERM", func(t *testing.T, s *server) { s.install(faulty(t, "hang-hard")) }, "not ready in time"},
+		{"NotExecutable", func(t *testing.T, s *graceful.Server) { s.Install(write(t, "#!/bin/sh\n", 0o644)) }, "permission denied"},
+		{"NoExecutableFormat", func(t *testing.T, s *graceful.Server) { s.Install(write(t, "\x7fELF", 0o755)) }, "exec format error"},
+		{"ExitAtStart", func(t *testing.T, s *graceful.Server) { s.Install(graceful.Faulty(t, "start")) }, "exit status 3"},
+		{"ExitBeforeReady", func(t *testing.T, s *graceful.Server) { s.Install(graceful.Faulty(t, "before-ready")) }, "about to fail"},
+		{"ExitInProbation", func(t *testing.T, s *graceful.Server) { s.Install(graceful.Faulty(t, "after-ready")) }, "(probation): exit status 3"},
+		{"ReadyAndGone", func(t *testing.T, s *graceful.Server) { s.Install(graceful.Faulty(t, "ready-exit")) }, "the successor exited"},
+		{"Hang", func(t *testing.T, s *graceful.Server) { s.Install(graceful.Faulty(t, "hang")) }, "not ready in time"},
+		{"HangThatIgnoresSIGTERM", func(t *testing.T, s *graceful.Server) { s.Install(graceful.Faulty(t, "hang-hard")) }, "not ready in time"},
 	} {
 		t.Run(failure.name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, "-ready-timeout", "1s", "-probation", "300ms")
+			s := graceful.Start(t, "-ready-timeout", "1s", "-probation", "300ms")
 			g, err := load.StartGroup(t.Context(),
-				load.Config{Target: load.Target{Addr: s.http}, Shape: load.NewConn(), Workers: 2, Rate: 200},
-				load.Config{Target: load.Target{Addr: s.http}, Shape: load.Think(20 * time.Millisecond), Workers: 2})
+				load.Config{Target: load.Target{Addr: s.HTTP}, Shape: load.NewConn(), Workers: 2, Rate: 200},
+				load.Config{Target: load.Target{Addr: s.HTTP}, Shape: load.Think(20 * time.Millisecond), Workers: 2})
 			if err != nil {
 				t.Fatal(err)
 			}
-			old := s.main()
+			old := s.Main()
 			failure.install(t, s)
-			s.signal(old, syscall.SIGHUP)
-			s.first.Until("the failure is in the log", func() error {
-				if !strings.Contains(s.first.Output(), "upgrade failed") {
-					return fmt.Errorf("it says %s", s.first.Output())
+			s.Signal(old, syscall.SIGHUP)
+			s.First.Until("the failure is in the log", func() error {
+				if !strings.Contains(s.First.Output(), "upgrade failed") {
+					return fmt.Errorf("it says %s", s.First.Output())
 				}
 				return nil
 			})
-			if !strings.Contains(s.first.Output(), failure.log) {
+			if !strings.Contains(s.First.Output(), failure.log) {
 				t.Errorf("the log does not say %q", failure.log)
 			}
-			if pid := s.main(); pid != old {
+			if pid := s.Main(); pid != old {
 				t.Errorf("the main generation is %d, not %d any more", pid, old)
 			}
-			if s.upgrade() == old {
+			if s.Upgrade() == old {
 				t.Error("the next upgrade did not work")
 			}
 			r := g.Stop()
-			s.stop()
+			s.Stop()
 			if strings.HasPrefix(failure.name, "ExitInProbation") || failure.name == "ReadyAndGone" {
 				// It was ready and accepted, then died: what it held is lost with it,
 				// but no connection was refused.
@@ -79,17 +80,17 @@ func TestAFailedUpgradeCostsNothingAndTheNextOneWorks(t *testing.T) {
 				}
 				return
 			}
-			noLoss(t, r)
+			graceful.NoLoss(t, r)
 		})
 	}
 }
 
 func TestAServerThatCanNotBindSaysWhoHasTheAddress(t *testing.T) {
-	s := start(t)
-	cmd := proctest.Command(graceful(t, "1"), "-http", s.http)
+	s := graceful.Start(t)
+	cmd := proctest.Command(graceful.Build(t, "1"), "-http", s.HTTP)
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "address already in use") {
 		t.Errorf("a second server on the same address: %v, output %q", err, out)
 	}
-	s.stop()
+	s.Stop()
 }

@@ -8,21 +8,24 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/test/internal/graceful"
 )
 
 func TestTwentyUpgradesLoseNoRequest(t *testing.T) {
 	insecure := &tls.Config{InsecureSkipVerify: true} // the server makes its certificate itself
 	for _, transport := range []struct {
 		name   string
-		target func(*server) load.Target
+		target func(*graceful.Server) load.Target
 	}{
-		{"HTTP", func(s *server) load.Target { return load.Target{Addr: s.http} }},
-		{"HTTPS", func(s *server) load.Target { return load.Target{Addr: s.tls, TLS: insecure} }},
-		{"HTTP2", func(s *server) load.Target { return load.Target{Addr: s.tls, TLS: insecure, Proto: load.HTTP2} }},
-		{"Unix", func(s *server) load.Target { return load.Target{Network: "unix", Addr: s.unix} }},
+		{"HTTP", func(s *graceful.Server) load.Target { return load.Target{Addr: s.HTTP} }},
+		{"HTTPS", func(s *graceful.Server) load.Target { return load.Target{Addr: s.TLS, TLS: insecure} }},
+		{"HTTP2", func(s *graceful.Server) load.Target {
+			return load.Target{Addr: s.TLS, TLS: insecure, Proto: load.HTTP2}
+		}},
+		{"Unix", func(s *graceful.Server) load.Target { return load.Target{Network: "unix", Addr: s.Unix} }},
 	} {
 		t.Run(transport.name, func(t *testing.T) {
-			s := start(t)
+			s := graceful.Start(t)
 			var cfgs []load.Config
 			for _, shape := range []load.Shape{
 				load.NewConn(),
@@ -43,7 +46,7 @@ func TestTwentyUpgradesLoseNoRequest(t *testing.T) {
 			for range 20 {
 				g.Mark(time.Now(), "upgrade")
 				sent := time.Now()
-				pid := s.upgrade()
+				pid := s.Upgrade()
 				answer, err := g.AwaitFirstAnswer(t.Context(), sent)
 				if err != nil {
 					t.Fatal(err)
@@ -53,8 +56,8 @@ func TestTwentyUpgradesLoseNoRequest(t *testing.T) {
 				}
 			}
 			r := g.Stop()
-			s.stop()
-			noLoss(t, r)
+			s.Stop()
+			graceful.NoLoss(t, r)
 			if len(r.PIDs) != 21 {
 				t.Errorf("%d processes have answered, not 21", len(r.PIDs))
 			}

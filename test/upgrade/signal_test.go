@@ -4,117 +4,115 @@ package upgrade
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/test/internal/graceful"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
 
-// version returns the version that answers.
-func (s *server) version() string {
-	s.t.Helper()
-	body, err := s.get("/")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_, version, ok := strings.Cut(strings.TrimSpace(body), "version=")
-	if !ok {
-		s.t.Fatalf("the server says %q", body)
-	}
-	return version
-}
-
 func TestAStormOfSignalsUpgradesOneAfterAnotherAndHonoursTheLast(t *testing.T) {
-	s := start(t)
-	runner, err := load.Start(t.Context(), load.Config{Target: load.Target{Addr: s.http}, Shape: load.NewConn(), Workers: 2, Rate: 200})
+	s := graceful.Start(t)
+	runner, err := load.Start(t.Context(), load.Config{Target: load.Target{Addr: s.HTTP}, Shape: load.NewConn(), Workers: 2, Rate: 200})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {
 		// To whoever is the main generation at the moment, with no regard to what it
 		// is at.
-		if pid, err := s.readPID(); err == nil {
+		if pid, err := s.ReadPID(); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGHUP)
 		}
 		time.Sleep(time.Millisecond) // the storm's rhythm, no proof hangs on it
 	}
-	s.install(graceful(t, "last"))
-	s.signal(s.main(), syscall.SIGHUP)
+	s.Install(graceful.Build(t, "last"))
+	s.Signal(s.Main(), syscall.SIGHUP)
 	proctest.Until(t, "the version of the last signal serves", func() error {
-		if v := s.version(); v != "last" {
+		if v := s.Version(); v != "last" {
 			return fmt.Errorf("version %s serves", v)
 		}
 		return nil
 	})
 	r := runner.Stop()
 	for _, p := range r.PIDs {
-		s.adopt(p.PID)
+		s.Adopt(p.PID)
 	}
-	s.adopt(s.main())
-	s.stop()
-	noLoss(t, r)
+	s.Adopt(s.Main())
+	s.Stop()
+	graceful.NoLoss(t, r)
 }
 
 func TestSIGHUPToADrainingGenerationUpgradesTheNewest(t *testing.T) {
-	s := start(t)
-	oldest := s.main()
-	opened, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		followStream(t, s.http, 3*time.Second, opened)
-		close(ended)
-	}()
-	if err := <-opened; err != nil {
-		t.Fatal(err)
-	}
-	s.upgrade()
-	newer := s.upgrade() // the generation in between is gone by now, or soon
-	s.install(graceful(t, "by-the-oldest"))
-	s.signal(oldest, syscall.SIGHUP)
-	s.awaitSuccessor(newer)
-	if v := s.version(); v != "by-the-oldest" {
+	next := graceful.Build(t, "by-the-oldest")
+	s := graceful.Start(t)
+	oldest := s.Main()
+	stream := openStream(t, s)
+	s.Upgrade()
+	newer := s.Upgrade() // the generation in between is gone by now, or soon
+	s.Install(next)
+	s.Signal(oldest, syscall.SIGHUP)
+	s.AwaitSuccessor(newer)
+	if v := s.Version(); v != "by-the-oldest" {
 		t.Errorf("version %s serves", v)
 	}
-	<-ended
-	s.stop()
+	stream.Close()
+	s.Stop()
 }
 
 func TestSIGTERMToADrainingGenerationMakesItHurryAndLeavesTheNewestAlone(t *testing.T) {
-	s := start(t)
-	oldest := s.main()
-	idle, err := s.keepAlive()
+	s := graceful.Start(t)
+	oldest := s.Main()
+	stream := openStream(t, s)
+	defer stream.Close()
+	newest := s.Upgrade()
+	s.Signal(oldest, syscall.SIGTERM)
+	began := time.Now()
+	if err := s.First.Wait(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v, as long as a drain without hurry", took)
+	}
+	if pid := s.Main(); pid != newest {
+		t.Errorf("the main generation is %d, not %d", pid, newest)
+	}
+	if _, err := s.Get("/"); err != nil {
+		t.Error(err)
+	}
+	s.Stop()
+}
+
+// openStream has the main generation serve a stream for as long as the connection
+// is open.
+func openStream(t *testing.T, s *graceful.Server) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.HTTP)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer idle.Close()
-	newest := s.upgrade()
-	s.signal(oldest, syscall.SIGTERM)
-	if err := s.first.Wait(); err != nil { // long before the drain's 30 s
-		t.Error(err)
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprint(conn, "GET /stream?ms=600000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
 	}
-	if pid := s.main(); pid != newest {
-		t.Errorf("the main generation is %d, not %d", pid, newest)
-	}
-	if _, err := s.get("/"); err != nil {
-		t.Error(err)
-	}
-	s.stop()
+	return conn
 }
 
 func TestAGenerationWithoutConnectionsIsGoneRightAfterTheCommit(t *testing.T) {
-	s := start(t)
+	s := graceful.Start(t)
 	began := time.Now()
-	s.upgrade()
-	if err := s.first.Wait(); err != nil {
+	s.Upgrade()
+	if err := s.First.Wait(); err != nil {
 		t.Error(err)
 	}
 	t.Logf("signal, upgrade and end of the old process took %v", time.Since(began))
-	s.stop()
+	s.Stop()
 }
 
 func TestTheSuccessorIsStartedAsTheFirstWas(t *testing.T) {
@@ -127,8 +125,8 @@ func TestTheSuccessorIsStartedAsTheFirstWas(t *testing.T) {
 				if err := os.Mkdir(r, 0o755); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.Link(graceful(t, strconv.Itoa(i+1)), filepath.Join(r, "graceful")); err != nil {
-					if out, err := proctest.Command("cp", graceful(t, strconv.Itoa(i+1)), r+"/graceful").CombinedOutput(); err != nil {
+				if err := os.Link(graceful.Build(t, strconv.Itoa(i+1)), filepath.Join(r, "graceful")); err != nil {
+					if out, err := proctest.Command("cp", graceful.Build(t, strconv.Itoa(i+1)), r+"/graceful").CombinedOutput(); err != nil {
 						t.Fatalf("%v: %s", err, out)
 					}
 				}
@@ -137,8 +135,8 @@ func TestTheSuccessorIsStartedAsTheFirstWas(t *testing.T) {
 			if err := os.Symlink(releases[0], current); err != nil {
 				t.Fatal(err)
 			}
-			s := &server{t: t, pids: filepath.Join(dir, "pid"), http: fmt.Sprintf("127.0.0.1:%d", proctest.FreePort(t)), known: make(map[int]*proctest.Adopted)}
-			cmd := proctest.Command(filepath.Join(current, "graceful"), "-http", s.http, "-pid-file", "../pid", "-probation", "-1s")
+			s := &graceful.Server{T: t, PIDFile: filepath.Join(dir, "pid"), HTTP: fmt.Sprintf("127.0.0.1:%d", proctest.FreePort(t))}
+			cmd := proctest.Command(filepath.Join(current, "graceful"), "-http", s.HTTP, "-pid-file", "../pid", "-probation", "-1s")
 			cmd.Dir = current
 			cmd.Env = append(cmd.Env, "PWD="+current)
 			switch way {
@@ -148,21 +146,20 @@ func TestTheSuccessorIsStartedAsTheFirstWas(t *testing.T) {
 				cmd.Args[0] = "graceful"
 				cmd.Env = append(cmd.Env, "PATH="+current)
 			}
-			s.first = proctest.Start(t, cmd)
-			s.first.Until("the server is ready", func() error { _, err := s.readPID(); return err })
+			s.Run(cmd)
 			if err := os.Symlink(releases[1], current+".new"); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Rename(current+".new", current); err != nil {
 				t.Fatal(err)
 			}
-			old := s.main()
-			s.signal(old, syscall.SIGHUP)
-			s.awaitSuccessor(old)
-			if v := s.version(); v != "2" {
+			old := s.Main()
+			s.Signal(old, syscall.SIGHUP)
+			s.AwaitSuccessor(old)
+			if v := s.Version(); v != "2" {
 				t.Errorf("version %s serves after the symbolic link was moved", v)
 			}
-			s.stop()
+			s.Stop()
 		})
 	}
 }

@@ -13,32 +13,33 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/test/internal/graceful"
 )
 
 func TestSixtyFourUpgradesBackToBackWhileEachGenerationStreams(t *testing.T) {
 	const upgrades, length = 64, 30 * time.Second
-	s := start(t, "-drain", "60s")
-	runner, err := load.Start(t.Context(), load.Config{Target: load.Target{Addr: s.http}, Shape: load.Think(20 * time.Millisecond), Workers: 2})
+	s := graceful.Start(t, "-drain", "60s")
+	runner, err := load.Start(t.Context(), load.Config{Target: load.Target{Addr: s.HTTP}, Shape: load.Think(20 * time.Millisecond), Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var streams sync.WaitGroup
 	begin := func() {
 		opened := make(chan error, 1)
-		streams.Go(func() { followStream(t, s.http, length, opened) })
+		streams.Go(func() { followStream(t, s.HTTP, length, opened) })
 		if err := <-opened; err != nil {
 			t.Error(err)
 		}
 	}
 	begin()
 	for range upgrades {
-		s.upgrade()
+		s.Upgrade()
 		begin()
 	}
 	streams.Wait()
 	r := runner.Stop()
-	s.stop()
-	noLoss(t, r)
+	s.Stop()
+	graceful.NoLoss(t, r)
 }
 
 // followStream reads a stream to its end, which has to come from who began it.

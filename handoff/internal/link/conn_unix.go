@@ -12,8 +12,10 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/handoff-dev/handoff/handoff/internal/fds"
 	"golang.org/x/sys/unix"
 )
 
@@ -71,7 +73,7 @@ func OpenFile(file *os.File) (*Conn, error) {
 // Send sends one message. It takes at most wait, with the wait for another that
 // is being sent: a receiver that doesn't read must not hold up the sender. What
 // was sent in part makes all later ones fail.
-func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
+func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("link: message of kind %d: %w", kind, err)
@@ -116,25 +118,36 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) 
 }
 
 // sendFirst sends the files with as much of the packet as goes in one call.
-func (c *Conn) sendFirst(packet []byte, files []*os.File) (int, error) {
-	var rights []byte
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
+func (c *Conn) sendFirst(packet []byte, files []syscall.Conn) (n int, err error) {
+	err = fds.With(files, func(fds []int) (err error) {
+		var rights []byte
+		if len(fds) > 0 {
+			rights = unix.UnixRights(fds...)
 		}
-		rights = unix.UnixRights(fds...)
-	}
-	n, _, err := c.conn.WriteMsgUnix(packet, rights, nil)
+		n, _, err = c.conn.WriteMsgUnix(packet, rights, nil)
+		return err
+	})
 	return n, err
 }
 
 // Receive returns the next message, io.EOF when the other side is gone, and
 // [os.ErrDeadlineExceeded] when [Conn.SetReadDeadline] or [Conn.Detach] ended
 // the wait.
-func (c *Conn) Receive() (Message, error) {
+func (c *Conn) Receive() (Message, error) { return c.ReceiveAnd(nil) }
+
+// ReceiveAnd is Receive, and calls do, if it is not nil, with the message before
+// [Conn.Detach] can come in between. do must not wait for who may call Detach.
+func (c *Conn) ReceiveAnd(do func(Message)) (Message, error) {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
+	m, err := c.receive()
+	if err == nil && do != nil {
+		do(m)
+	}
+	return m, err
+}
+
+func (c *Conn) receive() (Message, error) {
 	if c.detached.Load() {
 		return Message{}, fmt.Errorf("link: detached: %w", os.ErrDeadlineExceeded)
 	}

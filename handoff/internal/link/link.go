@@ -28,7 +28,8 @@ const (
 	KindHello Kind = 1
 	// KindCommit says that the receiver is the main generation from now on.
 	KindCommit Kind = 2
-	// KindHurry asks a draining generation to end.
+	// KindHurry asks a draining generation to end. To a successor it is the answer to
+	// STOPPING=1: it need not wait for KindCommit any more.
 	KindHurry Kind = 3
 	// KindElder hands over the link to an older generation that is still
 	// draining: one descriptor, and an [Elder].
@@ -39,6 +40,11 @@ const (
 	// KindStatus tells the newest generation how far a draining one is; the body
 	// is a [Status].
 	KindStatus Kind = 6
+	// KindConnection hands over an idle connection: one descriptor, and a
+	// [Connection].
+	KindConnection Kind = 7
+	// KindTaken answers it; the body is a [Taken].
+	KindTaken Kind = 8
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -84,13 +90,28 @@ type Origin struct {
 
 // Elder is an older generation that is still draining.
 type Elder struct {
-	PID        int `json:"pid"`
-	Generation int `json:"generation"`
+	PID        int  `json:"pid"`
+	Generation int  `json:"generation"`
+	Hurried    bool `json:"hurried,omitempty"` // it has been told to hurry
 }
 
 // Status is how far a draining generation is.
 type Status struct {
 	Connections int `json:"connections"` // that are left
+}
+
+// Connection is a connection that is waiting for its next request.
+type Connection struct {
+	ID uint64 `json:"id"`
+	// Name and Address are those of the listener that has accepted it.
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// Taken says whether a connection was taken. If not, it is its sender's again.
+type Taken struct {
+	ID    uint64 `json:"id"`
+	Taken bool   `json:"taken"`
 }
 
 // Message is one message that was received. Its files are close-on-exec and

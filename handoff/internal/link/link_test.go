@@ -14,6 +14,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,7 +224,7 @@ func TestWhatIsTooMuchIsNotSent(t *testing.T) {
 		t.Error("a body over the limit was sent")
 	}
 	r, _ := pipe(t)
-	files := make([]*os.File, maxFiles+1)
+	files := make([]syscall.Conn, maxFiles+1)
 	for i := range files {
 		files[i] = r
 	}

@@ -178,6 +178,16 @@ func (p *Process) String() string {
 	return fmt.Sprintf("%s (pid %d)", p.name, p.Pid())
 }
 
+// tail cuts off the beginning of an output that nobody reads to the end.
+func tail(output string) string {
+	const most = 128 << 10
+	if len(output) <= most {
+		return output
+	}
+	output = output[len(output)-most:]
+	return "… " + output[strings.IndexByte(output, '\n')+1:]
+}
+
 func (p *Process) cleanUp() {
 	select {
 	case <-p.exited:
@@ -189,7 +199,7 @@ func (p *Process) cleanUp() {
 		p.t.Errorf("process %s, a descendant of %s, outlived the test and was killed", survivor, p)
 	}
 	if p.t.Failed() {
-		p.t.Logf("output of %s, which ended with %v:\n%s", p, p.err, p.Output())
+		p.t.Logf("output of %s, which ended with %v:\n%s", p, p.err, tail(p.Output()))
 	}
 	os.Remove(p.logFile)
 }

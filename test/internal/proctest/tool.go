@@ -46,10 +46,13 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skip(sentence)
 }
 
+// Long reports whether tests that can go on for long are to do so.
+func Long() bool { return os.Getenv("HANDOFF_TEST_LONG") == "1" }
+
 // RequireLong skips a test that takes long, unless test/all runs with --long.
 func RequireLong(t testing.TB) {
 	t.Helper()
-	if os.Getenv("HANDOFF_TEST_LONG") != "1" {
+	if !Long() {
 		t.Skip("takes long: test/all --long runs it, or HANDOFF_TEST_LONG=1")
 	}
 }

@@ -113,6 +113,9 @@ func (b *Box) start(opts Options) (err error) {
 	if b.cgroup, err = os.MkdirTemp(cgroupMount(), "handoff-test-"); err != nil {
 		return err
 	}
+	if err := os.Chmod(b.cgroup, 0o755); err != nil { // a service may be another user's manager
+		return err
+	}
 	cgroup, err := os.Open(b.cgroup)
 	if err != nil {
 		return err
@@ -205,7 +208,12 @@ func (b *Box) Path(path string) string {
 // first, so that a program that runs can be replaced.
 func (b *Box) WriteFile(path string, data []byte, mode os.FileMode) {
 	b.t.Helper()
-	if err := replaceFile(b.Path(path), data, mode); err != nil {
+	// A process that another test starts meanwhile would have the file open for writing
+	// until it executes its program, and the box could not execute the file.
+	syscall.ForkLock.RLock()
+	err := replaceFile(b.Path(path), data, mode)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		b.t.Fatal(err)
 	}
 }
