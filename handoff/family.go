@@ -50,11 +50,6 @@ func (u *Upgrader) meetPredecessor() error {
 		u.readIndex()
 		return u.meetManager("", false)
 	}
-	for e := range u.inherited.All() {
-		if e.FD == fd { // two owners of one descriptor would close it twice
-			return &EnvError{Variable: stage.LinkVariable, Value: value, Reason: "it names a descriptor that LISTEN_FDS speaks of"}
-		}
-	}
 	conn, err := link.Open(fd)
 	if err != nil {
 		return &EnvError{Variable: stage.LinkVariable, Value: value, Reason: "it must name the socket to the predecessor", Err: err}

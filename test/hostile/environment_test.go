@@ -225,3 +225,21 @@ func TestAStageReportsToNoDescriptorThatTheOthersUse(t *testing.T) {
 		}
 	}
 }
+
+func TestALinkThatNobodyPassedIsAnError(t *testing.T) {
+	t.Parallel()
+	for fd := 3; fd < 12; fd++ { // some are the runtime's own by the time the link is looked for
+		out, code := brief(t, plain(t, "1"), "service", map[string]string{"HANDOFF_LINK": fmt.Sprintf("%d PID", fd)}, nil, "-once")
+		if code != 1 || !strings.Contains(out, "\nservice: handoff: HANDOFF_LINK=") {
+			t.Errorf("descriptor %d: exit status %d, output %q", fd, code, out)
+		}
+	}
+}
+
+func TestALinkThatIsOneOfTheListenersIsAnError(t *testing.T) {
+	t.Parallel()
+	out, code := brief(t, plain(t, "1"), "service", map[string]string{"HANDOFF_LINK": "4 PID", "LISTEN_FDS": "2"}, things(t)[:2], "-once")
+	if code != 1 || !strings.Contains(out, "\nservice: handoff: LISTEN_FDS=") {
+		t.Errorf("exit status %d, output %q", code, out)
+	}
+}

@@ -159,10 +159,11 @@ func (s *service) get(path string) (string, error) {
 
 func (s *service) main() int {
 	s.t.Helper()
-	pid, err := s.readPID()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	var pid int
+	proctest.Until(s.t, "the PID file is there", func() (err error) {
+		pid, err = s.readPID()
+		return err
+	})
 	return pid
 }
 

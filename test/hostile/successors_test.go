@@ -23,19 +23,24 @@ import (
 
 var misdeeds = []string{"never-read", "close", "junk", "truncate", "oversize", "speak-as-the-predecessor", "many"}
 
-func rogueSuccessor(t testing.TB, act, end string) string {
-	return proctest.Build(t, proctest.Program{Package: module + "/test/hostile/rogue", Ldflags: "-X main.act=" + act + " -X main.end=" + end})
+// corrupt installs a successor that does a misdeed.
+func (s *service) corrupt(act, end string) {
+	s.t.Helper()
+	s.install(proctest.Build(s.t, proctest.Program{Package: module + "/test/hostile/rogue"}))
+	if err := os.WriteFile(filepath.Join(s.dir, "act"), []byte(act+" "+end), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func TestNoSuccessorThatFailsHarmsItsPredecessor(t *testing.T) {
 	t.Parallel()
 	s := start(t, raced(t, "1"))
-	s.install(rogueSuccessor(t, "close", "exit"))
+	s.corrupt("close", "exit")
 	s.fails("exit status 3") // and what a first upgrade opens for good is open
 	s.get("/")
 	before := descriptors(t, s.main())
 	for _, act := range misdeeds {
-		s.install(rogueSuccessor(t, act, "exit"))
+		s.corrupt(act, "exit")
 		s.fails("exit status 3")
 		if a, err := s.who(); err != nil || a.pid != s.main() {
 			t.Errorf("after %s: %+v, %v", act, a, err)
@@ -95,7 +100,7 @@ func TestNoSuccessorThatTakesOverHoldsItsPredecessorUp(t *testing.T) {
 			s := start(t, raced(t, "1"))
 			busy := halfARequest(s)
 			old := s.upgrade()
-			s.install(rogueSuccessor(t, act, "stay"))
+			s.corrupt(act, "stay")
 			began := time.Now()
 			s.signal(old.pid, unix.SIGHUP)
 			a := s.taken(old.pid)
@@ -130,8 +135,8 @@ func tomorrow(t testing.TB) string {
 		overlay := map[string]map[string]string{"Replace": {}}
 		for file, change := range map[string][2]string{
 			"link.go": {"const Version = 1\n", "const Version = 2\n"},
-			"conn_unix.go": {"func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {\n", `
-func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
+			"conn_unix.go": {"func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {\n", `
+func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -146,7 +151,7 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) 
 	return c.send(wait, 999, []string{"news"}, os.Stdin)
 }
 
-func (c *Conn) send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
+func (c *Conn) send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {
 `},
 		} {
 			path := filepath.Join(root, "handoff/internal/link", file)

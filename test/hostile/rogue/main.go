@@ -1,5 +1,8 @@
-// Rogue is a successor that does to the link whatever it should not, and then,
-// by its build, is ready and stays (main.end=stay), or exits with status 3.
+//go:build linux
+
+// Rogue is a successor that does to the link whatever it should not, and then is
+// ready and stays, or exits with status 3. Two words in the file "act" beside its
+// executable say which.
 package main
 
 import (
@@ -8,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +21,6 @@ import (
 	"github.com/handoff-dev/handoff/handoff"
 )
 
-// Set by the build.
-var act, end string
-
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "rogue:", err)
@@ -28,6 +29,14 @@ func main() {
 }
 
 func run() error {
+	var act, end string
+	words, err := os.ReadFile(filepath.Join(filepath.Dir(os.Args[0]), "act"))
+	if err == nil {
+		_, err = fmt.Sscan(string(words), &act, &end)
+	}
+	if err != nil {
+		return err
+	}
 	link, err := openLink()
 	if err != nil {
 		return err
@@ -40,7 +49,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := misbehave(link); err != nil {
+	if err := misbehave(link, act); err != nil {
 		fmt.Fprintln(os.Stderr, "rogue: the predecessor does not listen:", err)
 	}
 	if end != "stay" {
@@ -81,9 +90,12 @@ func packet(kind uint16, body string) []byte {
 	return append(p, body...)
 }
 
-func misbehave(link *net.UnixConn) error {
+func misbehave(link *net.UnixConn, act string) error {
 	switch act {
 	case "never-read":
+		return nil
+	case "wait":
+		time.Sleep(2 * time.Second)
 		return nil
 	case "close":
 		return link.Close()
@@ -106,7 +118,7 @@ func misbehave(link *net.UnixConn) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("-X main.act=%s is unknown", act)
+	return fmt.Errorf("%q is unknown", act)
 }
 
 // each sends messages of some kinds, all with descriptors.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Service is a server that is attacked: it serves HTTP, upgrades itself, shows
 // which variables and descriptors the programs get that it starts, and can change its
 // user on the way.
