@@ -42,7 +42,7 @@ func TestWhatTheServiceStartsSeesNothingOfTheHandover(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
 		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "LISTEN_") || strings.HasPrefix(line, "HANDOFF_") || strings.HasPrefix(line, "descriptor ") {
+			if strings.HasPrefix(line, "LISTEN_") || strings.HasPrefix(line, "HANDOFF_LINK") || strings.HasPrefix(line, "HANDOFF_STAGE") || strings.HasPrefix(line, "descriptor ") {
 				t.Errorf("generation and time %s: a started program sees %q", name, line)
 			}
 		}

@@ -135,8 +135,8 @@ func tomorrow(t testing.TB) string {
 		overlay := map[string]map[string]string{"Replace": {}}
 		for file, change := range map[string][2]string{
 			"link.go": {"const Version = 1\n", "const Version = 2\n"},
-			"conn_unix.go": {"func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {\n", `
-func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
+			"conn_unix.go": {"func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {\n", `
+func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...*os.File) 
 	return c.send(wait, 999, []string{"news"}, os.Stdin)
 }
 
-func (c *Conn) send(wait time.Duration, kind Kind, body any, files ...*os.File) error {
+func (c *Conn) send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {
 `},
 		} {
 			path := filepath.Join(root, "handoff/internal/link", file)

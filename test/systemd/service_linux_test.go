@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	chosen := false
 	flag.Visit(func(f *flag.Flag) {
-		chosen = chosen || f.Name == "test.parallel" && f.Value.String() != strconv.Itoa(runtime.GOMAXPROCS(0))
+		chosen = chosen || f.Name == "test.parallel"
 	})
 	if !chosen {
 		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
@@ -22,9 +23,13 @@ func TestTwentyCrashesUnderLoadRefuseNoConnection(t *testing.T) {
 	own := s.sockets()
 	g := s.load(t, load.NewConn())
 	for n := 1; n <= 20; n++ {
+		crashed := time.Now()
 		s.crash()
 		s.Wait(unit, "NRestarts", strconv.Itoa(n))
 		s.Wait(unit, "ActiveState", "active")
+		if _, err := g.AwaitFirstAnswer(proctest.Context(t), crashed); err != nil {
+			t.Fatalf("nobody new answers after crash %d: %v", n, err)
+		}
 	}
 	r := g.Stop()
 	t.Logf("%d requests, %v failed, slowest %v", r.Requests, r.Failures, r.Steady.Max)

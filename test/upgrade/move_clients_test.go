@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handoff-dev/handoff/test/internal/graceful"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 	"golang.org/x/sys/unix"
 )
@@ -28,9 +29,9 @@ type talker struct {
 	n int // requests so far
 }
 
-func talk(t testing.TB, s *server) *talker {
+func talk(t testing.TB, s *graceful.Server) *talker {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", s.http, 20*time.Second)
+	conn, err := net.DialTimeout("tcp", s.HTTP, 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,38 +80,38 @@ func (c *talker) must(t *testing.T, by int) {
 }
 
 func TestOneConnectionLivesThroughTenUpgrades(t *testing.T) {
-	s := start(t)
+	s := graceful.Start(t)
 	used, fresh := talk(t, s), talk(t, s)
-	used.must(t, s.main())
+	used.must(t, s.Main())
 	for range 10 {
-		old := s.main()
-		pid := s.upgrade()
-		proctest.Until(t, fmt.Sprintf("%d has ended", old), func() error { return s.ended(old) })
+		old := s.Main()
+		pid := s.Upgrade()
+		proctest.Until(t, fmt.Sprintf("%d has ended", old), func() error { return ended(s, old) })
 		used.must(t, pid)
 	}
-	fresh.must(t, s.main()) // moved ten times without a byte
-	s.stop()
+	fresh.must(t, s.Main()) // moved ten times without a byte
+	s.Stop()
 }
 
 // ended returns an error as long as a generation's process is there.
-func (s *server) ended(pid int) error {
-	if pid == s.first.Pid() {
+func ended(s *graceful.Server, pid int) error {
+	if pid == s.First.Pid() {
 		select {
-		case <-s.first.Exited():
+		case <-s.First.Exited():
 			return nil
 		default:
 			return errors.New("it is there")
 		}
 	}
-	if p := s.known[pid]; p != nil && p.Alive() {
+	if p := s.Generation(pid); p != nil && p.Alive() {
 		return errors.New("it is there")
 	}
 	return nil
 }
 
 func TestARequestThatIsHalfSentOverAnUpgradeIsAnsweredByWhoHasBegunIt(t *testing.T) {
-	s := start(t)
-	old := s.main()
+	s := graceful.Start(t)
+	old := s.Main()
 	var clients []*talker
 	var rests, bodies []string
 	for _, warm := range []bool{false, true} {
@@ -129,7 +130,7 @@ func TestARequestThatIsHalfSentOverAnUpgradeIsAnsweredByWhoHasBegunIt(t *testing
 	}
 	// They are accepted and read from when one that came later has its answer.
 	talk(t, s).must(t, old)
-	pid := s.upgrade()
+	pid := s.Upgrade()
 	talk(t, s).must(t, pid)
 	for i, c := range clients {
 		if _, err := io.WriteString(c, rests[i]); err != nil {
@@ -140,15 +141,15 @@ func TestARequestThatIsHalfSentOverAnUpgradeIsAnsweredByWhoHasBegunIt(t *testing
 			t.Errorf("client %d: answered by %d, last: %v, error: %v", i, by, last, err)
 		}
 	}
-	proctest.Until(t, "the old generation has ended", func() error { return s.ended(old) })
+	proctest.Until(t, "the old generation has ended", func() error { return ended(s, old) })
 	for _, c := range clients {
 		c.must(t, pid)
 	}
-	s.stop()
+	s.Stop()
 }
 
 func TestPipeliningClientsDoNotNoticeAnUpgrade(t *testing.T) {
-	s := start(t)
+	s := graceful.Start(t)
 	var (
 		stop    atomic.Bool
 		clients sync.WaitGroup
@@ -188,11 +189,11 @@ func TestPipeliningClientsDoNotNoticeAnUpgrade(t *testing.T) {
 		})
 	}
 	for range 10 {
-		s.upgrade()
+		s.Upgrade()
 	}
 	stop.Store(true)
 	clients.Wait()
-	s.stop()
+	s.Stop()
 	t.Logf("%d answers", answers.Load())
 	if answers.Load() == 0 {
 		t.Error("no request was answered at all")
@@ -200,9 +201,9 @@ func TestPipeliningClientsDoNotNoticeAnUpgrade(t *testing.T) {
 }
 
 func TestClientsThatGoAwayDuringAnUpgradeLeaveNothingBehind(t *testing.T) {
-	s := start(t)
+	s := graceful.Start(t)
 	for range 3 {
-		old := s.main()
+		old := s.Main()
 		clients := make([]*talker, 60)
 		for i := range clients {
 			clients[i] = talk(t, s)
@@ -222,12 +223,12 @@ func TestClientsThatGoAwayDuringAnUpgradeLeaveNothingBehind(t *testing.T) {
 				}
 			}
 		})
-		pid := s.upgrade()
+		pid := s.Upgrade()
 		closing.Wait()
-		proctest.Until(t, "the old generation has ended", func() error { return s.ended(old) })
+		proctest.Until(t, "the old generation has ended", func() error { return ended(s, old) })
 		talk(t, s).must(t, pid)
 	}
-	s.stop()
+	s.Stop()
 }
 
 func TestThousandsOfIdleConnectionsMove(t *testing.T) {
@@ -243,8 +244,8 @@ func TestThousandsOfIdleConnectionsMove(t *testing.T) {
 			if limit.Cur < uint64(n)+1000 {
 				proctest.Missing(t, "%d descriptors are needed, RLIMIT_NOFILE allows %d", n+1000, limit.Cur)
 			}
-			s := start(t)
-			old := s.main()
+			s := graceful.Start(t)
+			old := s.Main()
 			clients := make([]*talker, n)
 			for i := range clients {
 				clients[i] = talk(t, s)
@@ -253,9 +254,9 @@ func TestThousandsOfIdleConnectionsMove(t *testing.T) {
 				}
 			}
 			begun := time.Now()
-			pid := s.upgrade()
+			pid := s.Upgrade()
 			committed := time.Since(begun)
-			proctest.Until(t, "the old generation has ended", func() error { return s.ended(old) })
+			proctest.Until(t, "the old generation has ended", func() error { return ended(s, old) })
 			t.Logf("%d connections: the successor took over after %v, the old generation was gone after %v", n, committed, time.Since(begun))
 			for _, c := range clients {
 				c.must(t, pid)
@@ -263,28 +264,28 @@ func TestThousandsOfIdleConnectionsMove(t *testing.T) {
 			for _, c := range clients {
 				c.Close()
 			}
-			s.stop()
+			s.Stop()
 		})
 	}
 }
 
 // standStill upgrades to a successor that is stopped when it takes over, with as
 // many connections on their way to it as there may be.
-func (s *server) standStill(t *testing.T) (pid int) {
+func standStill(t *testing.T, s *graceful.Server) (pid int) {
 	t.Helper()
-	old := s.main()
-	s.install(graceful(t, "2"))
-	s.signal(old, syscall.SIGHUP)
+	old := s.Main()
+	s.Install(graceful.Build(t, "2"))
+	s.Signal(old, syscall.SIGHUP)
 	for end := time.Now().Add(30 * time.Second); pid == 0 || pid == old; {
-		pid, _ = s.readPID()
+		pid, _ = s.ReadPID()
 		if time.Now().After(end) {
 			t.Fatal("no successor takes over")
 		}
 	}
-	s.signal(pid, syscall.SIGSTOP)
-	s.adopt(pid)
-	s.first.Until("the old generation drains", func() error {
-		if !strings.Contains(s.first.Output(), "msg=upgraded") {
+	s.Signal(pid, syscall.SIGSTOP)
+	s.Adopt(pid)
+	s.First.Until("the old generation drains", func() error {
+		if !strings.Contains(s.First.Output(), "msg=upgraded") {
 			return errors.New("its log does not say so")
 		}
 		return nil
@@ -292,23 +293,23 @@ func (s *server) standStill(t *testing.T) (pid int) {
 	return pid
 }
 
-func idleTalkers(t *testing.T, s *server, n int) []*talker {
+func idleTalkers(t *testing.T, s *graceful.Server, n int) []*talker {
 	t.Helper()
 	clients := make([]*talker, n)
 	for i := range clients {
 		clients[i] = talk(t, s)
-		clients[i].must(t, s.main())
+		clients[i].must(t, s.Main())
 	}
 	return clients
 }
 
 func TestConnectionsOutliveASuccessorThatDiesAmidstTheirMove(t *testing.T) {
-	s := start(t)
-	old := s.main()
+	s := graceful.Start(t)
+	old := s.Main()
 	clients := idleTalkers(t, s, 300)
-	pid := s.standStill(t)
-	s.signal(pid, syscall.SIGKILL)
-	s.known[pid].Wait()
+	pid := standStill(t, s)
+	s.Signal(pid, syscall.SIGKILL)
+	s.Generation(pid).Wait()
 	kept, lost := 0, 0
 	for _, c := range clients {
 		by, last, err := c.exchange()
@@ -327,7 +328,7 @@ func TestConnectionsOutliveASuccessorThatDiesAmidstTheirMove(t *testing.T) {
 		}
 	}
 	t.Logf("%d connections were given back, %d had moved", kept, lost)
-	if err := s.first.Wait(); err != nil {
+	if err := s.First.Wait(); err != nil {
 		t.Errorf("the old generation: %v", err)
 	}
 	if kept == 0 {
@@ -336,12 +337,12 @@ func TestConnectionsOutliveASuccessorThatDiesAmidstTheirMove(t *testing.T) {
 }
 
 func TestASuccessorThatIsStoppedForAWhileLosesNoConnection(t *testing.T) {
-	s := start(t)
+	s := graceful.Start(t)
 	clients := idleTalkers(t, s, 300)
-	pid := s.standStill(t)
-	s.signal(pid, syscall.SIGCONT)
+	pid := standStill(t, s)
+	s.Signal(pid, syscall.SIGCONT)
 	for _, c := range clients {
 		c.must(t, pid)
 	}
-	s.stop()
+	s.Stop()
 }

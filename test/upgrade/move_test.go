@@ -37,7 +37,7 @@ func TestPlainHTTPClientsDoNotNoticeAnUpgrade(t *testing.T) {
 			r := g.Stop()
 			s.Stop()
 			graceful.NoLoss(t, r)
-			if r.Reconnects > 0 || r.Connections != 5*8 {
+			if r.Reconnects > 0 || r.Connections > 5*8 {
 				t.Errorf("%d connections were opened for 40 clients, %d were ended by the server", r.Connections, r.Reconnects)
 			}
 		})

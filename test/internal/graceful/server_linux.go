@@ -178,6 +178,9 @@ func (s *Server) Adopt(pid int) {
 	}
 }
 
+// Generation returns a generation that was adopted, or nil.
+func (s *Server) Generation(pid int) *proctest.Adopted { return s.known[pid] }
+
 // Stop stops the service and waits until all generations have ended.
 func (s *Server) Stop() {
 	s.T.Helper()
