@@ -21,12 +21,12 @@ import (
 
 // The kinds of messages, as other releases know them.
 const (
-	hello   = 1
-	commit  = 2
-	hurry   = 3
-	elder   = 4
-	upgrade = 5
-	status  = 6
+	hello  = 1
+	commit = 2
+	hurry  = 3
+	elder  = 4
+	status = 6
+	moved  = 7
 )
 
 // packet is a message of a link, byte by byte.
@@ -243,6 +243,30 @@ func TestNoPredecessorKeepsAServiceFromServing(t *testing.T) {
 			r.send(packet(elder, `{"pid":-1,"generation":1}`), fds...)
 			r.send(packet(elder, `[]`), fds[0])
 			r.send(packet(commit, "{}"))
+		}},
+		{"MovesConnectionsThatAreNone", 8, func(r *rogue) {
+			r.send(packet(hello, goodHello))
+			r.awaitReady()
+			body := fmt.Sprintf(`{"id":7,"name":"http","address":%q}`, r.addr)
+			for when := range 2 { // before the commit and after it
+				for _, f := range things(r.t) {
+					if f != nil {
+						r.send(packet(moved, body), int(f.Fd()))
+					}
+				}
+				r.send(packet(moved, body))
+				r.send(packet(moved, `[]`), null(r))
+				r.send(packet(moved, `{"name":"nobody's","address":":1"}`), null(r), null(r))
+				if when == 0 {
+					r.send(packet(commit, "{}"))
+				}
+			}
+			r.first.Until("they are closed", func() error {
+				if n := descriptors(r.t, r.first.Pid()); n > 40 {
+					return fmt.Errorf("%d descriptors are open", n)
+				}
+				return nil
+			})
 		}},
 		{"SendsManyStatuses", 8, flood(status, `{"connections":9223372036854775807}`)},
 		{"SendsManyHurries", 8, flood(hurry, `{}`)},

@@ -21,7 +21,7 @@ import (
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
 
-var misdeeds = []string{"never-read", "close", "junk", "truncate", "oversize", "speak-as-the-predecessor", "many"}
+var misdeeds = []string{"never-read", "close", "junk", "truncate", "oversize", "speak-as-the-predecessor", "many", "take-what-was-never-sent"}
 
 // corrupt installs a successor that does a misdeed.
 func (s *service) corrupt(act, end string) {

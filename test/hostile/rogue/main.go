@@ -110,6 +110,13 @@ func misbehave(link *net.UnixConn, act string) error {
 		return err
 	case "speak-as-the-predecessor":
 		return each(link, 1, 4, 2, 2, 4, 5, 6, 3)
+	case "take-what-was-never-sent":
+		for id := range 1000 {
+			if _, err := link.Write(packet(8, fmt.Sprintf(`{"id":%d,"taken":%v}`, id, id%2 == 0))); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "many":
 		for range 10_000 / 8 {
 			if err := each(link, 0, 1, 2, 3, 4, 5, 6, 7, 65535); err != nil {
