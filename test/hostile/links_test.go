@@ -43,7 +43,7 @@ const goodHello = `{"version":1,"pid":1,"generation":7}`
 type rogue struct {
 	*service
 	link  *net.UnixConn
-	inbox *net.UnixConn // where the service says that it is ready
+	ready chan struct{} // closed when the service says that it is
 }
 
 // startRogue starts a service whose predecessor is this process. The descriptors
@@ -65,10 +65,13 @@ func startRogue(t testing.TB, files []*os.File, flags ...string) *rogue {
 	}
 	r.link = conn.(*net.UnixConn)
 	t.Cleanup(func() { r.link.Close() })
-	if r.inbox, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: s.dir + "/notify"}); err != nil {
+	inbox, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: s.dir + "/notify"})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.inbox.Close() })
+	t.Cleanup(func() { inbox.Close() })
+	r.ready = make(chan struct{})
+	go hear(inbox, r.ready)
 	script := fmt.Sprintf(`export HANDOFF_LINK="%d $$"`, 3+len(files))
 	if len(files) > 0 {
 		script += fmt.Sprintf(` LISTEN_PID=$$ LISTEN_FDS=%d`, len(files))
@@ -93,19 +96,28 @@ func (r *rogue) send(data []byte, fds ...int) {
 	}
 }
 
+// hear reads to the end what the service tells of itself: one that is not read from
+// makes a sender wait.
+func hear(inbox *net.UnixConn, ready chan<- struct{}) {
+	for b := make([]byte, 4096); ; {
+		n, _, err := inbox.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		if ready != nil && strings.Contains(string(b[:n]), "READY=1") {
+			close(ready)
+			ready = nil
+		}
+	}
+}
+
 // awaitReady waits until the service has told its predecessor.
 func (r *rogue) awaitReady() {
 	r.t.Helper()
-	r.inbox.SetReadDeadline(proctest.Deadline(r.t))
-	b := make([]byte, 4096)
-	for {
-		n, _, err := r.inbox.ReadFrom(b)
-		if err != nil {
-			r.t.Fatalf("READY=1: %v", err)
-		}
-		if strings.Contains(string(b[:n]), "READY=1") {
-			return
-		}
+	select {
+	case <-r.ready:
+	case <-time.After(time.Until(proctest.Deadline(r.t))):
+		r.t.Fatal("it does not say READY=1")
 	}
 }
 

@@ -229,6 +229,7 @@ func TestARecordedPredecessorOfVersion1IsUnderstood(t *testing.T) {
 		return err
 	})
 	defer manager.Close()
+	go hear(manager, nil)
 	// And three files.
 	r := startRogue(t, []*os.File{file, file, file}, "-http", fmt.Sprintf(":%d", ln.Addr().(*net.TCPAddr).Port))
 	r.addr = ln.Addr().String()
