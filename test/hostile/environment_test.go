@@ -144,7 +144,7 @@ func TestNoEnvironmentMakesAServiceHangOrCrash(t *testing.T) {
 	t.Run("ManyVariables", func(t *testing.T) {
 		t.Parallel()
 		all := things(t)
-		for range 150 {
+		for range 100 {
 			oddEnvironment(t, path, "service", someEnvironment(), some(all))
 		}
 	})

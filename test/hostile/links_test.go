@@ -343,6 +343,7 @@ func TestNoPredecessorHasFilesRemoved(t *testing.T) {
 			}
 			return nil
 		})
+		r.link.Close() // or its end would be waited for
 		if err := r.first.Stop(unix.SIGTERM); err != nil {
 			t.Error(err)
 		}

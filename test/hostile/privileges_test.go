@@ -324,6 +324,7 @@ func TestAProgramWithFileCapabilitiesRemovesNoFileThatItsStarterNames(t *testing
 		}
 		return nil
 	})
+	ours.Close() // or its end would be waited for
 	if err := s.first.Stop(unix.SIGTERM); err != nil {
 		t.Error(err)
 	}

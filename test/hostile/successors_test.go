@@ -236,5 +236,6 @@ func TestARecordedPredecessorOfVersion1IsUnderstood(t *testing.T) {
 	r.send(transcript)
 	r.awaitReady()
 	r.send(packet(commit, "{}"))
+	r.link.Close()
 	r.isWell(4) // its predecessor is generation 3
 }
