@@ -15,6 +15,9 @@ var (
 	// would end the service: whoever watches this process's pid can't be told
 	// about another one. The text says what to change.
 	ErrWouldEndService = errors.New("handoff: an upgrade would end the service")
+	// ErrBadOption: a field of [Options] has a value that can't be right; the text
+	// says which.
+	ErrBadOption = errors.New("handoff: bad option")
 	// ErrNotReady: this generation has not said Ready yet, or its predecessor
 	// has not yet committed to it.
 	ErrNotReady = errors.New("handoff: this generation is not ready yet")

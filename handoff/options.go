@@ -106,7 +106,7 @@ func (o Options) withDefaults() (Options, error) {
 	case o.MaxDraining == 0:
 		o.MaxDraining = 64
 	case o.MaxDraining < 0:
-		return o, fmt.Errorf("handoff: Options.MaxDraining is %d, must not be negative", o.MaxDraining)
+		return o, fmt.Errorf("%w: Options.MaxDraining is %d, must not be negative", ErrBadOption, o.MaxDraining)
 	}
 	if o.ListenConfig == nil {
 		o.ListenConfig = &net.ListenConfig{}
@@ -122,7 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 
 func defaultDuration(d *time.Duration, def time.Duration, name string) error {
 	if *d < 0 {
-		return fmt.Errorf("handoff: Options.%s is %v, must not be negative", name, *d)
+		return fmt.Errorf("%w: Options.%s is %v, must not be negative", ErrBadOption, name, *d)
 	}
 	if *d == 0 {
 		*d = def

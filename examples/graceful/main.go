@@ -35,7 +35,14 @@ func main() {
 	flag.DurationVar(&opts.Probation, "probation", time.Second, "how long a successor has to live before it takes over; negative for none")
 	flag.DurationVar(&opts.DrainTimeout, "drain", 30*time.Second, "how long connections may take to end")
 	delay := flag.Duration("ready-delay", 0, "wait before being ready")
-	flag.Parse()
+	flag.CommandLine.Init("graceful", flag.ContinueOnError)
+	flag.Usage = func() {} // a mistake gets one line
+	if err := flag.CommandLine.Parse(os.Args[1:]); errors.Is(err, flag.ErrHelp) {
+		flag.PrintDefaults()
+		os.Exit(0)
+	} else if err != nil {
+		os.Exit(2)
+	}
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "graceful: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
@@ -48,6 +55,9 @@ func main() {
 
 	if err := serve(opts, *httpAddr, *httpsAddr, *unixPath, *udpAddr, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "graceful:", err)
+		if errors.Is(err, handoff.ErrBadOption) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
