@@ -338,11 +338,21 @@ func TestConnectionsOutliveASuccessorThatDiesAmidstTheirMove(t *testing.T) {
 
 func TestASuccessorThatIsStoppedForAWhileLosesNoConnection(t *testing.T) {
 	s := graceful.Start(t)
+	old := s.Main()
 	clients := idleTalkers(t, s, 300)
 	pid := standStill(t, s)
 	s.Signal(pid, syscall.SIGCONT)
 	for _, c := range clients {
-		c.must(t, pid)
+		proctest.Until(t, "the connection has moved", func() error {
+			by, last, err := c.exchange()
+			if err != nil || last || by != old && by != pid {
+				t.Fatalf("answered by %d, last: %t, error: %v; want an answer of %d, and no farewell", by, last, err, pid)
+			}
+			if by == old { // its request came before it was asked to leave
+				return errors.New("the old generation answers")
+			}
+			return nil
+		})
 	}
 	s.Stop()
 }
