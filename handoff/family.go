@@ -54,7 +54,7 @@ func (u *Upgrader) meetPredecessor() error {
 	if err != nil {
 		return &EnvError{Variable: stage.LinkVariable, Value: value, Reason: "it must name the socket to the predecessor", Err: err}
 	}
-	hello, err := greet(conn)
+	hello, files, err := greet(conn)
 	if err != nil {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
@@ -68,10 +68,12 @@ func (u *Upgrader) meetPredecessor() error {
 	}
 	if err := u.meetManager(hello.Manager, true); err != nil {
 		conn.Close()
+		closeAll(files)
 		return err
 	}
 	u.generation = hello.Generation + 1
 	u.origins = hello.Files
+	u.meetOutlets(hello, files)
 	if secureMode() {
 		forgetPaths(u.origins)
 	}
@@ -84,24 +86,26 @@ func (u *Upgrader) meetPredecessor() error {
 
 // greet exchanges hellos with the predecessor. One that has died since has left its
 // own to be read, and that tells what this process inherits; so it counts as met.
-func greet(conn *link.Conn) (hello link.Hello, err error) {
+// The files are of hello.Inboxes, and the caller's.
+func greet(conn *link.Conn) (hello link.Hello, files []*os.File, err error) {
 	me := link.Hello{Version: link.Version, PID: os.Getpid()}
 	_ = conn.Send(linkWait, link.KindHello, me) // reading tells of a failure
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return hello, err
+		return hello, nil, err
 	}
 	m, err := conn.Receive()
 	if err != nil {
-		return hello, err
+		return hello, nil, err
 	}
-	m.Close()
 	if m.Kind != link.KindHello {
-		return hello, errors.New("its first message is no hello")
+		m.Close()
+		return hello, nil, errors.New("its first message is no hello")
 	}
 	if err := m.Decode(&hello); err != nil {
-		return hello, err
+		m.Close()
+		return hello, nil, err
 	}
-	return hello, conn.SetReadDeadline(time.Time{})
+	return hello, m.Files, conn.SetReadDeadline(time.Time{})
 }
 
 // followRelative receives what an older generation has to say, until it has
@@ -230,6 +234,7 @@ func (u *Upgrader) lost(r *relative) {
 	r.conn.Close()
 	if r == u.family.predecessor {
 		u.family.predecessor = nil
+		u.forgetOutlets(r.Generation)
 		u.log.Warn("the predecessor has died before it handed over", "pid", r.PID)
 		if u.machine.phase == phaseServing {
 			u.adopt() // first, for an upgrade may begin at once
@@ -239,6 +244,7 @@ func (u *Upgrader) lost(r *relative) {
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
+	u.forgetOutlets(r.Generation)
 	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
 	if r.process != nil && u.machine.phase == phaseStopping {
 		u.family.leaving = append(u.family.leaving, r.process)
@@ -374,6 +380,7 @@ func (u *Upgrader) finish() {
 	}
 	u.endShared(ErrStopping, last)
 	u.inherited.Close()
+	u.closeOutlets()
 	if last && u.opts.PIDFile != "" {
 		if err := removePIDFile(u.opts.PIDFile, os.Getpid()); err != nil {
 			u.log.Warn("at the end", "error", err)

@@ -53,35 +53,6 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// ListenPacket is [Upgrader.Listen] for datagrams: network is "udp", "udp4",
-// "udp6" or "unixgram". The result has the methods of *net.UDPConn or
-// *net.UnixConn, with those that read under the Upgrader's control: while a
-// successor is on probation they wait, and when this generation has handed over
-// they return an error that is [net.ErrClosed]. Writing goes on to work until
-// Close, for the answers to what was read before.
-func (u *Upgrader) ListenPacket(name, network, address string) (net.PacketConn, error) {
-	if !slices.Contains([]string{"udp", "udp4", "udp6", "unixgram"}, network) {
-		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
-	}
-	conn, s, err := open(u, name, network, address, (*inherited).packetConn, u.opts.ListenConfig.ListenPacket)
-	if err != nil {
-		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
-	}
-	inner, ok := conn.(socketPacket)
-	if !ok {
-		conn.Close()
-		return nil, fmt.Errorf("handoff: listen %q: a %T can't be handed on", name, conn)
-	}
-	gated, p := newPacketConn(inner, gatePaused)
-	p.onClose = func() { u.forget(s) }
-	s.Conn, s.gate, s.end = inner, p.gate, p.end
-	if err := u.register(s); err != nil {
-		gated.Close()
-		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
-	}
-	return gated, nil
-}
-
 // open takes an inherited socket that fits, or binds a new one.
 func open[T io.Closer](u *Upgrader, name, network, address string,
 	take func(*inherited) (T, error), bind func(ctx context.Context, network, address string) (T, error),
@@ -97,6 +68,7 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 		if in.Index < len(u.origins) {
 			known := u.origins[in.Index]
 			s.origin.Ours, s.origin.Path, s.origin.Device, s.origin.Inode = known.Ours, known.Path, known.Device, known.Inode
+			s.late, s.older = known.UntilCommit && u.generation > 1, u.takeOutlets(in.Index)
 		}
 		sock, err := take(in)
 		if err != nil {

@@ -201,7 +201,7 @@ func (u *Upgrader) awaitQuiet(ctx context.Context) {
 	u.mu.Lock()
 	var reading []<-chan struct{}
 	for _, s := range u.shared {
-		if s.gate != nil {
+		if s.gate != nil && !s.untilCommit {
 			reading = append(reading, s.gate.quiet())
 		}
 	}
@@ -259,6 +259,7 @@ func (u *Upgrader) closeUntaken() {
 	if err := u.inherited.Close(); err != nil {
 		u.log.Warn("closing inherited descriptors", "error", err)
 	}
+	u.closeOutlets()
 }
 
 // drain begins the end of this generation.

@@ -132,6 +132,7 @@ func (u *Upgrader) tellPredecessor(states ...State) {
 func (u *Upgrader) become() {
 	u.mu.Lock()
 	u.main = true
+	u.setGatesLocked()
 	u.mu.Unlock()
 	if u.machine.phase == phaseStopping {
 		// The stop and the predecessor's commit, or its death, have crossed.

@@ -21,12 +21,19 @@ type shared struct {
 	end    func() error // ends its use by this generation; nil for what is only kept
 	alone  bool         // this process has bound it, and passed it to no other
 	store  bool         // the program wants it in the manager's store
+
+	// Of datagram sockets, see PacketOptions:
+	untilCommit bool // it is read here until the commit
+	late        bool // its predecessor reads it until the commit
+	router      *router
+	older       []*outlet // to older generations, until the router has them
+	slot        int       // its place among what was exported last; -1: it wasn't
 }
 
 // told is the origin as another process is to know it.
 func (s *shared) told() origin {
 	o := s.origin
-	o.Name, o.Stored = s.Name, s.store
+	o.Name, o.Stored, o.UntilCommit = s.Name, s.store, s.untilCommit
 	return o
 }
 
@@ -68,7 +75,7 @@ func (u *Upgrader) register(s *shared) error {
 	}
 	u.shared = append(u.shared, s)
 	if s.gate != nil {
-		s.gate.set(u.gates)
+		s.gate.set(u.gateFor(s))
 	}
 	if u.main {
 		go u.post(occurrence{run: u.syncStore})
@@ -96,9 +103,13 @@ func (u *Upgrader) setGates(state gateState) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.gates = state
+	u.setGatesLocked()
+}
+
+func (u *Upgrader) setGatesLocked() {
 	for _, s := range u.shared {
 		if s.gate != nil {
-			s.gate.set(state)
+			s.gate.set(u.gateFor(s))
 		}
 	}
 }
@@ -133,6 +144,7 @@ func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, s := range u.shared {
+		s.slot = -1
 		d, err := dupFile(s.File)
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 			continue
@@ -141,7 +153,7 @@ func (u *Upgrader) exports() (files []*os.File, origins []origin, err error) {
 			closeAll(files)
 			return nil, nil, err
 		}
-		s.alone = false
+		s.alone, s.slot = false, len(files)
 		files = append(files, d)
 		origins = append(origins, s.told())
 	}

@@ -17,12 +17,13 @@ import (
 // successor is the next generation as its predecessor sees it. Its fields belong
 // to the goroutine of loop, but for what is set before it starts.
 type successor struct {
-	cmd   *exec.Cmd
-	files []*os.File // to hand over; closed once it has started
-	link  *link.Conn
-	mover *mover // sends connections over it
-	inbox *notify.Receiver
-	hello link.Hello
+	cmd     *exec.Cmd
+	files   []*os.File // to hand over; closed once it has started
+	inboxes []*os.File // the hello's; closed once it is sent
+	link    *link.Conn
+	mover   *mover // sends connections over it
+	inbox   *notify.Receiver
+	hello   link.Hello
 	// sibling: it is to be the child of our parent, which is the service manager.
 	sibling bool
 	pidfd   *os.File // of a sibling
@@ -80,6 +81,7 @@ func (u *Upgrader) newSuccessor() (*successor, error) {
 		closeAll(s.files)
 		return s, err
 	}
+	s.inboxes, s.hello.Inboxes = u.exportOutlets()
 	return s, nil
 }
 

@@ -45,6 +45,9 @@ type Upgrader struct {
 	gates  gateState // of the sockets
 	ended  error     // why there can be no more of them
 	main   bool      // this is the main generation
+	// ways to older generations, by the inherited socket's index; of those that were
+	// not taken yet
+	outlets map[int][]*outlet
 
 	lobbies  []*listener           // at which connections of older generations come in
 	mover    *mover                // to the successor that has taken over

@@ -17,6 +17,7 @@ import (
 func (s *successor) launch() error {
 	ours, theirs, err := link.Pair()
 	if err != nil {
+		closeAll(s.inboxes)
 		return err
 	}
 	defer theirs.Close()
@@ -24,7 +25,7 @@ func (s *successor) launch() error {
 	s.cmd.Env = append(withoutNotify(s.cmd.Env), "NOTIFY_SOCKET="+s.inbox.Address())
 	// Aside, for the hello of a thousand sockets is more than a socket's buffer
 	// holds; most are there before the process is.
-	go func() { _ = ours.Send(time.Minute, link.KindHello, s.hello) }()
+	go s.greet(ours)
 	start := func(cmd *exec.Cmd) error { return startExporting(cmd, s.files, theirs) }
 	if s.sibling {
 		again := *s.cmd
@@ -40,6 +41,21 @@ func (s *successor) launch() error {
 		ours.Close()
 	}
 	return err
+}
+
+// greet sends the hello. Where the kernel lets no more descriptors travel, the old
+// generation's datagrams have to stay away.
+func (s *successor) greet(l *link.Conn) {
+	defer closeAll(s.inboxes)
+	files := make([]syscall.Conn, len(s.inboxes))
+	for i, f := range s.inboxes {
+		files[i] = f
+	}
+	if err := l.Send(time.Minute, link.KindHello, s.hello, files...); err != nil && len(files) > 0 {
+		hello := s.hello
+		hello.Inboxes = nil
+		_ = l.Send(time.Minute, link.KindHello, hello)
+	}
 }
 
 // wait waits until the process has ended, and returns how.

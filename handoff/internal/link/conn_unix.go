@@ -33,7 +33,7 @@ type Conn struct {
 
 // Pair makes a link: this side's end, and the file that is the other's.
 func Pair() (*Conn, *os.File, error) {
-	fds, err := socketpair()
+	fds, err := socketpair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -53,6 +53,9 @@ const (
 	maxFiles = 250 // the kernel's SCM_MAX_FD is 253
 )
 
+// MaxInboxes is how many may be in one hello.
+const MaxInboxes = maxFiles
+
 // ErrProtocol is wrapped by errors about bytes that are no message.
 var ErrProtocol = errors.New("link: protocol violation")
 
@@ -68,6 +71,16 @@ type Hello struct {
 	// Files tells of the exported descriptors what LISTEN_FDNAMES can't, in its
 	// order.
 	Files []Origin `json:"files,omitempty"`
+	// Inboxes tells of the descriptors that travel with the hello, in their order.
+	Inboxes []Inbox `json:"inboxes,omitempty"`
+}
+
+// Inbox is a way to a generation that is to get datagrams from a shared socket which
+// it doesn't read any more: the sending end of a pair of [Datagrams].
+type Inbox struct {
+	Generation int `json:"generation"`
+	// File is the socket's index in the hello's Files.
+	File int `json:"file"`
 }
 
 // Origin tells where a descriptor comes from.
@@ -78,6 +91,9 @@ type Origin struct {
 	Ours bool `json:"ours,omitempty"`
 	// Stored: the program has put it into the service manager's store.
 	Stored bool `json:"stored,omitempty"`
+	// UntilCommit: the sender goes on to read the socket until it has committed, and
+	// its successor is not to read before.
+	UntilCommit bool `json:"until_commit,omitempty"`
 	// Network and Address are what the program asked for.
 	Network string `json:"network,omitempty"`
 	Address string `json:"address,omitempty"`

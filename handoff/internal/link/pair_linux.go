@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func socketpair() ([2]int, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+func socketpair(kind int) ([2]int, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	return fds, os.NewSyscallError("socketpair", err)
 }

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func socketpair() ([2]int, error) {
+func socketpair(kind int) ([2]int, error) {
 	// Without SOCK_CLOEXEC everywhere: no fork may come in between.
 	syscall.ForkLock.RLock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err == nil {
 		unix.CloseOnExec(fds[0])
 		unix.CloseOnExec(fds[1])
