@@ -1,0 +1,21 @@
+// Tests with the clients and servers of other libraries, in a module of their own so
+// that the go.mod of the library names nothing that the library does not use.
+module github.com/handoff-dev/handoff/test/protocols
+
+go 1.25.0
+
+replace github.com/handoff-dev/handoff => ../..
+
+require (
+	github.com/handoff-dev/handoff v0.0.0-00010101000000-000000000000
+	github.com/quic-go/quic-go v0.61.0
+)
+
+require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
+	golang.org/x/crypto v0.54.0 // indirect
+	golang.org/x/net v0.56.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/text v0.40.0 // indirect
+)
