@@ -59,6 +59,7 @@ func (u *Upgrader) meetPredecessor() error {
 		// It died at once, or is of another making: we are on our own.
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
+		closeAll(files)
 		if err = u.meetManager("", false); err != nil {
 			// NOTIFY_SOCKET is its own, and is gone with it.
 			u.log.Warn("going on without a service manager", "error", err)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/link"
 )
 
 // ownerByText reads the generation from a datagram's text: "3 …".
@@ -145,6 +147,44 @@ func TestASuccessorGetsTheWaysToAllThatStillLive(t *testing.T) {
 	r.Close()
 	if got := generations(); got != nil {
 		t.Errorf("ways to %v after Close", got)
+	}
+}
+
+func TestTheWayToAGenerationEndsWithIt(t *testing.T) {
+	t.Parallel()
+	_, toFirst := predecessor(t, 1)
+	_, toSecond := predecessor(t, 2)
+	u := newUpgrader(t, Options{})
+	conn, err := u.ListenPacketWith("x", "udp", local, PacketOptions{Owner: ownerByText})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := conn.(*router)
+	r.ways.Store(&ways{older: []*outlet{toFirst, toSecond}})
+	end := func(generation int) {
+		ours, theirs, err := link.Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		ended := make(chan struct{})
+		u.post(occurrence{run: func() {
+			u.lost(&relative{Elder: link.Elder{Generation: generation}, conn: ours})
+			close(ended)
+		}})
+		<-ended
+	}
+	end(1)
+	if w := r.ways.Load(); w == nil || len(w.older) != 1 || w.older[0] != toSecond {
+		t.Errorf("after the end of the first: %+v", w)
+	}
+	if _, err := toFirst.file.Write(nil); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("its descriptor: %v, want %v", err, os.ErrClosed)
+	}
+	end(2)
+	if w := r.ways.Load(); w != nil {
+		t.Errorf("after the end of both: %+v", w)
 	}
 }
 

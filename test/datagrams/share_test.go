@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestTwentyUpgradesLeaveNoDatagramUnanswered(t *testing.T) {
 				conn := s.dial(t)
 				stop := make(chan struct{})
 				sent, answers := make(chan int, 1), make(chan map[string]int, 1)
-				go func() { sent <- flood(t, conn, stop) }()
+				go func() { sent <- flood(t, conn, time.Millisecond, stop) }()
 				go func() { answers <- collect(t, conn) }()
 				for range 20 {
 					s.Reload()
@@ -49,9 +50,69 @@ func TestTwentyUpgradesLeaveNoDatagramUnanswered(t *testing.T) {
 	}
 }
 
-// flood sends numbers, one a millisecond, and returns how many.
-func flood(t *testing.T, conn net.Conn, stop <-chan struct{}) (n int) {
-	tick := time.NewTicker(time.Millisecond)
+// The kernel deals a group's datagrams out to its sockets by the client's address. A
+// socket that was not handed on would take its queue along, and a new one would have
+// clients change from one queue to another.
+func TestAGroupOfSocketsIsHandedOverWhole(t *testing.T) {
+	t.Parallel()
+	const members = 4
+	s := start(t, "udp", "-group", fmt.Sprint(members), "-probation", "10ms")
+	stop := make(chan struct{})
+	type count struct {
+		sent int
+		got  map[string]int
+	}
+	const clients = 16 // each socket has some
+	counts := make(chan count, clients)
+	for range clients {
+		conn := s.dial(t)
+		go func() {
+			answers := make(chan map[string]int, 1)
+			go func() { answers <- collect(t, conn) }()
+			sent := flood(t, conn, 10*time.Millisecond, stop)
+			if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+				t.Error(err)
+			}
+			counts <- count{sent, <-answers}
+		}()
+	}
+	for range 5 {
+		s.Reload()
+		if n := s.sockets(t); n != members {
+			t.Errorf("the address has %d sockets, want %d", n, members)
+		}
+	}
+	close(stop)
+	for range clients {
+		c := <-counts
+		for n := range c.sent {
+			if c.got[fmt.Sprint(n)] != 1 {
+				t.Errorf("datagram %d of %d has %d answers", n, c.sent, c.got[fmt.Sprint(n)])
+			}
+		}
+	}
+	s.Stop()
+}
+
+// sockets counts the sockets of its address.
+func (s service) sockets(t *testing.T) (n int) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/udp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := netip.MustParseAddrPort(s.address).Port()
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			n++
+		}
+	}
+	return n
+}
+
+// flood sends numbers, one each period, and returns how many.
+func flood(t *testing.T, conn net.Conn, period time.Duration, stop <-chan struct{}) (n int) {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		select {

@@ -39,6 +39,7 @@ func run() error {
 	flag.BoolVar(&packets.UntilCommit, "until-commit", false, "read until the commit")
 	withFlows := flag.Bool("flows", false, "have connections")
 	hold := flag.Bool("hold", false, "the probation lasts until PID-FILE.health says ok, or anything else for a failure; PID-FILE.health.asked says that it has begun")
+	members := flag.Int("group", 1, "read so many sockets of one address")
 	flag.Parse()
 	if *hold {
 		opts.HealthCheck = func(ctx context.Context) error { return healthy(ctx, opts.PIDFile+".health") }
@@ -48,11 +49,17 @@ func run() error {
 	}
 	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid())
 
+	if *members > 1 {
+		opts.ListenConfig = &net.ListenConfig{Control: group}
+	}
 	up, err := handoff.New(opts)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
+	if *members > 1 {
+		return runGroup(up, *members, *network, *address, packets)
+	}
 	conn, err := up.ListenPacketWith("echo", *network, *address, packets)
 	if err != nil {
 		return err
@@ -62,6 +69,19 @@ func run() error {
 		return up.Run(context.Background(), handoff.Service{Serve: func() error { return serve(conn, f.echo, func() {}) }})
 	}
 	return up.Run(context.Background(), handoff.Service{Serve: func() error { return serve(conn, f.answer, f.look) }, Drain: f.drain})
+}
+
+func runGroup(up *handoff.Upgrader, members int, network, address string, packets handoff.PacketOptions) error {
+	var services []handoff.Service
+	for range members {
+		conn, err := up.ListenPacketWith("echo", network, address, packets)
+		if err != nil {
+			return err
+		}
+		f := &flows{generation: up.Generation()}
+		services = append(services, handoff.Service{Serve: func() error { return serve(conn, f.echo, func() {}) }})
+	}
+	return up.Run(context.Background(), services...)
 }
 
 func healthy(ctx context.Context, file string) error {
