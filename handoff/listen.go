@@ -62,7 +62,7 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 	if err := checkName(name); err != nil {
 		return none, nil, err
 	}
-	s = &shared{File: File{Name: name}}
+	s = &shared{File: File{Name: name}, slot: -1}
 	s.origin.Network, s.origin.Address = network, address
 	if in := u.claim(name, network, requested(ctx, network, address), address); in != nil {
 		if in.Index < len(u.origins) {

@@ -53,9 +53,10 @@ func closeOutlets(all []*outlet) {
 func (u *Upgrader) exportOutlets() (files []*os.File, boxes []link.Inbox) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.routed = slices.DeleteFunc(u.routed, func(s *shared) bool { return s.router.isClosed() })
 	left := 0
-	for _, s := range u.shared {
-		if s.router == nil || s.slot < 0 {
+	for _, s := range u.routed {
+		if s.slot < 0 {
 			continue
 		}
 		all, err := s.router.outlets(u.generation)
@@ -118,9 +119,7 @@ func (u *Upgrader) closeOutlets() {
 func (u *Upgrader) forgetOutlets(generation int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, s := range u.shared {
-		if s.router != nil {
-			s.router.forget(generation)
-		}
+	for _, s := range u.routed {
+		s.router.forget(generation)
 	}
 }

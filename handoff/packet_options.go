@@ -83,6 +83,11 @@ func (u *Upgrader) ListenPacketWith(name, network, address string, opts PacketOp
 		gated.Close()
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
 	}
+	if s.router != nil {
+		u.mu.Lock()
+		u.routed = append(u.routed, s)
+		u.mu.Unlock()
+	}
 	return gated, nil
 }
 

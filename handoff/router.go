@@ -123,6 +123,15 @@ func (r *router) Close() error {
 	return err
 }
 
+func (r *router) isClosed() bool {
+	select {
+	case <-r.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // end is when this generation takes on no more flows. If it has handed over, what
 // belongs to its own comes from the successor. If the service ends with it, nobody
 // else reads the socket.
@@ -187,10 +196,8 @@ func (r *router) outlets(generation int) ([]*outlet, error) {
 	r.keep((*outlet).alive)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	select {
-	case <-r.closed:
+	if r.isClosed() {
 		return nil, nil
-	default:
 	}
 	w := ways{}
 	if now := r.ways.Load(); now != nil {

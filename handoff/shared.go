@@ -27,7 +27,7 @@ type shared struct {
 	late        bool // its predecessor reads it until the commit
 	router      *router
 	older       []*outlet // to older generations, until the router has them
-	slot        int       // its place among what was exported last; -1: it wasn't
+	slot        int       // its place among what was exported last; -1: it wasn't, or not yet
 }
 
 // told is the origin as another process is to know it.
@@ -86,6 +86,7 @@ func (u *Upgrader) register(s *shared) error {
 // forget is when the program closes a socket of its own accord.
 func (u *Upgrader) forget(s *shared) {
 	u.mu.Lock()
+	s.slot = -1
 	i := slices.Index(u.shared, s)
 	if i >= 0 {
 		u.shared = slices.Delete(u.shared, i, i+1)

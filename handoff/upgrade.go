@@ -48,6 +48,7 @@ type Upgrader struct {
 	// ways to older generations, by the inherited socket's index; of those that were
 	// not taken yet
 	outlets map[int][]*outlet
+	routed  []*shared // the sockets with a router, also when they have ended
 
 	lobbies  []*listener           // at which connections of older generations come in
 	mover    *mover                // to the successor that has taken over
