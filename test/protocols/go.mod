@@ -1,0 +1,25 @@
+// Tests with the clients and servers of other libraries, in a module of their own so
+// that the go.mod of the library names nothing that the library does not use.
+module github.com/handoff-dev/handoff/test/protocols
+
+go 1.25.0
+
+replace (
+	github.com/handoff-dev/handoff => ../..
+	github.com/handoff-dev/handoff/examples/grpc => ../../examples/grpc
+)
+
+require (
+	github.com/handoff-dev/handoff v0.0.0-00010101000000-000000000000
+	github.com/handoff-dev/handoff/examples/grpc v0.0.0-00010101000000-000000000000
+	google.golang.org/grpc v1.84.0
+)
+
+require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
+	golang.org/x/net v0.57.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/text v0.40.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
+	google.golang.org/protobuf v1.36.11 // indirect
+)
