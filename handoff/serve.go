@@ -103,7 +103,8 @@ func shutdown(ctx context.Context, srv Server, served <-chan struct{}) error {
 // context ctx is accepts no more: its successor has taken over, or it stops. A
 // handler of a long stream, or of a hijacked connection, ends what it does then,
 // in the manner of its protocol; [context.AfterFunc] registers a function for
-// that. In any other context it never ends.
+// that. It doesn't end with ctx, so it goes on telling after Hijack, and after the
+// handler has returned. In any other context it never ends.
 func Draining(ctx context.Context) context.Context {
 	if d, ok := ctx.Value(drainingKey{}).(context.Context); ok {
 		return d

@@ -181,7 +181,8 @@ type servedKey struct{}
 // ServeHTTP tells the clients of a server that drains to go elsewhere for their
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if d.draining.Load() {
+	// An answer that is to become another protocol has a Connection header of its own.
+	if d.draining.Load() && r.Header.Get("Upgrade") == "" {
 		c, _ := r.Context().Value(servedKey{}).(*servedConn)
 		if c == nil || c.dismiss() {
 			w.Header().Set("Connection", "close")
