@@ -10,6 +10,7 @@ replace (
 )
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/handoff-dev/handoff v0.0.0-00010101000000-000000000000
 	github.com/handoff-dev/handoff/examples/grpc v0.0.0-00010101000000-000000000000
 	google.golang.org/grpc v1.84.0
