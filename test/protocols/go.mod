@@ -13,12 +13,12 @@ require (
 	github.com/coder/websocket v1.8.15
 	github.com/handoff-dev/handoff v0.0.0-00010101000000-000000000000
 	github.com/handoff-dev/handoff/examples/grpc v0.0.0-00010101000000-000000000000
+	golang.org/x/net v0.57.0
 	google.golang.org/grpc v1.84.0
 )
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
-	golang.org/x/net v0.57.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.40.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
