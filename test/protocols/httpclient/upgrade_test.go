@@ -82,9 +82,9 @@ func TestTwentyUpgradesFailNoPost(t *testing.T) {
 		proto     string
 		replaying bool
 	}{
-		"HTTP/1.1 of net/http": {&http.Transport{TLSClientConfig: config, Protocols: h1, MaxIdleConnsPerHost: 16}, "HTTP/1.1", false},
-		"HTTP/2 of net/http":   {&http.Transport{TLSClientConfig: config, Protocols: h2}, "HTTP/2.0", true},
-		"HTTP/2 of x/net":      {&http2.Transport{TLSClientConfig: config}, "HTTP/2.0", false},
+		"HTTP1 of net-http": {&http.Transport{TLSClientConfig: config, Protocols: h1, MaxIdleConnsPerHost: 16}, "HTTP/1.1", false},
+		"HTTP2 of net-http": {&http.Transport{TLSClientConfig: config, Protocols: h2}, "HTTP/2.0", true},
+		"HTTP2 of x-net":    {&http2.Transport{TLSClientConfig: config}, "HTTP/2.0", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := graceful.Start(t)
