@@ -5,7 +5,6 @@ package grpc
 import (
 	"net"
 	"testing"
-	"time"
 )
 
 // A port scanner, a load balancer's probe, a client whose network has gone.
@@ -24,12 +23,10 @@ func TestAConnectionThatSaysNothingHoldsUpNoDrain(t *testing.T) {
 	l := startLoad(t, s.HTTP)
 	old := s.Main()
 	l.awaitProcess(t, old)
-	began := time.Now()
 	s.Reload()
 	l.awaitProcess(t, s.Main())
-	s.First.Wait()
-	if d := time.Since(began); d > 15*time.Second {
-		t.Errorf("the old process has ended after %v", d)
+	if err := s.First.Wait(); err != nil { // at the end of -drain it would cut all calls
+		t.Error(err)
 	}
 	for kind, n := range l.result() {
 		t.Logf("%s: %d ok, %d failed: %q", kind, n.ok, n.failed, n.errs)
