@@ -27,7 +27,7 @@ type clients struct {
 
 	mu       sync.Mutex
 	answered map[string]int // messages
-	restarts int // connections that were closed in that way
+	restarts int            // connections that were closed in that way
 	pids     map[int]bool
 	failures []error
 }
