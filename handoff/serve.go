@@ -31,9 +31,20 @@ type Server interface {
 // Another server's Shutdown(ctx), else its GracefulStop(), is called when the
 // drain begins; a server with neither is waited for until its Serve returns. When
 // ctx ends its Close() or Stop() is called, if it has one.
+//
+// A *grpc.Server needs no setting for the sake of the drain. Its GracefulStop waits
+// for handshakes before it sends GOAWAY to anyone; so that a silent connection
+// doesn't hold it up, what is in its handshake then has 2 s for the rest of it. In
+// general, that is every connection whose first deadline is still the one that the
+// server has set. The connections are a *net.TCPConn or *net.UnixConn embedded in
+// another type, as above.
 func Serve(srv Server, ln net.Listener) Service {
 	if h, ok := srv.(*http.Server); ok {
 		return serveHTTP(h, ln, true, h.Serve)
+	}
+	_, shutdowner := srv.(interface{ Shutdown(context.Context) error })
+	if _, ok := srv.(interface{ GracefulStop() }); ok && !shutdowner {
+		return serveGraceful(srv, ln)
 	}
 	served := make(chan struct{})
 	return Service{
@@ -92,7 +103,8 @@ func shutdown(ctx context.Context, srv Server, served <-chan struct{}) error {
 // context ctx is accepts no more: its successor has taken over, or it stops. A
 // handler of a long stream, or of a hijacked connection, ends what it does then,
 // in the manner of its protocol; [context.AfterFunc] registers a function for
-// that. In any other context it never ends.
+// that. It doesn't end with ctx, so it goes on telling after Hijack, and after the
+// handler has returned. In any other context it never ends.
 func Draining(ctx context.Context) context.Context {
 	if d, ok := ctx.Value(drainingKey{}).(context.Context); ok {
 		return d

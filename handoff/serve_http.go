@@ -2,7 +2,6 @@ package handoff
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +20,7 @@ type httpDrain struct {
 	draining atomic.Bool
 	began    context.Context // ends when the drain begins
 	begin    context.CancelFunc
-	goAway   *http.Server // see newGoAway; nil without HTTP/2
+	goAway   *goAway // nil without HTTP/2
 	conns    connSet
 	serving  sync.WaitGroup // calls of Serve that have not returned
 	up       *Upgrader      // of listeners whose connections can move; nil if there is none
@@ -166,6 +165,9 @@ func drainOf(srv *http.Server) *httpDrain {
 	}
 	hook := srv.ConnState
 	srv.ConnState = func(c net.Conn, state http.ConnState) {
+		if h2, ok := c.(interface{ original() net.Conn }); ok {
+			c = h2.original()
+		}
 		d.conns.state(c, state)
 		if hook != nil {
 			hook(c, state)
@@ -181,7 +183,8 @@ type servedKey struct{}
 // ServeHTTP tells the clients of a server that drains to go elsewhere for their
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if d.draining.Load() {
+	// An answer that is to become another protocol has a Connection header of its own.
+	if d.draining.Load() && r.Header.Get("Upgrade") == "" && !d.goAway.tells(r) {
 		c, _ := r.Context().Value(servedKey{}).(*servedConn)
 		if c == nil || c.dismiss() {
 			w.Header().Set("Connection", "close")
@@ -205,7 +208,7 @@ func (d *httpDrain) run(ctx context.Context) error {
 	d.draining.Store(true)
 	d.begin()
 	if d.goAway != nil {
-		go d.goAway.Shutdown(ctx)
+		go d.goAway.drain(patience(ctx))
 	}
 	over := d.over()
 	select {
@@ -251,36 +254,6 @@ func (d *httpDrain) over() <-chan struct{} {
 		close(over)
 	}()
 	return over
-}
-
-// newGoAway returns a server that has no connections of its own, but whose
-// Shutdown sends GOAWAY on the HTTP/2 connections of srv, which srv.Shutdown can't
-// do without closing the idle HTTP/1 connections too. It works because net/http
-// lets one server's HTTP/2 code, which has the list of connections, serve
-// another's (http.Server.TLSNextProto).
-//
-// It returns nil if srv has no HTTP/2, or brings its own implementation; there
-// the header that ServeHTTP sets does the same at the next request.
-func newGoAway(srv *http.Server) *http.Server {
-	if srv.TLSNextProto != nil {
-		return nil
-	}
-	twin := &http.Server{
-		Protocols:   srv.Protocols,
-		HTTP2:       srv.HTTP2,
-		IdleTimeout: srv.IdleTimeout,
-		ReadTimeout: srv.ReadTimeout,
-		ErrorLog:    srv.ErrorLog,
-	}
-	_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
-	if len(twin.TLSNextProto) == 0 {
-		return nil
-	}
-	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
-	for proto, serve := range twin.TLSNextProto {
-		srv.TLSNextProto[proto] = serve
-	}
-	return twin
 }
 
 type closedListener struct{}

@@ -1,0 +1,135 @@
+package handoff
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// goAwayNotice is the time between the two GOAWAY frames of RFC 9113, 6.8: the first
+// asks the client to go, the second says which of its requests were the last. What
+// the client has sent before it heard of the first is answered, so this is to be a
+// round trip or more.
+const goAwayNotice = time.Second
+
+// goAway tells the clients of HTTP/2 connections to go elsewhere. net/http sends but
+// the second GOAWAY, and ignores what is on its way to it at that time; a client
+// can't send it again unless it has kept the body. So the first one is put between
+// net/http's frames here, see http2Conn.
+type goAway struct {
+	// twin has no connections of its own, but its Shutdown sends GOAWAY on those of
+	// the real server, which the Shutdown of that can't do without closing the idle
+	// HTTP/1 connections too. It works because net/http lets one server's HTTP/2
+	// code, which has the list of connections, serve another's
+	// (http.Server.TLSNextProto).
+	twin *http.Server
+	// serve serves a net.Conn; nil if net/http has no way to do that. Then there is
+	// the second GOAWAY alone.
+	serve func(*http.Server, *tls.Conn, http.Handler)
+
+	mu       sync.Mutex
+	conns    map[*http2Conn]struct{}
+	draining bool
+}
+
+// newGoAway returns nil if srv has no HTTP/2, or brings its own implementation; there
+// the header that ServeHTTP sets asks the client to go, at the next request.
+func newGoAway(srv *http.Server) *goAway {
+	if srv.TLSNextProto != nil {
+		return nil
+	}
+	twin := &http.Server{
+		Protocols:   srv.Protocols,
+		HTTP2:       srv.HTTP2,
+		IdleTimeout: srv.IdleTimeout,
+		ReadTimeout: srv.ReadTimeout,
+		ErrorLog:    srv.ErrorLog,
+	}
+	_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
+	if len(twin.TLSNextProto) == 0 {
+		return nil
+	}
+	g := &goAway{twin: twin, serve: twin.TLSNextProto[plainHTTP2], conns: make(map[*http2Conn]struct{})}
+	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	for proto, serve := range twin.TLSNextProto {
+		srv.TLSNextProto[proto] = serve
+	}
+	if g.serve != nil && srv.TLSNextProto["h2"] != nil {
+		srv.TLSNextProto["h2"] = g.serveTLS
+		srv.TLSNextProto[plainHTTP2] = g.servePlain
+	}
+	return g
+}
+
+// plainHTTP2 is how net/http hands a connection without TLS to its HTTP/2 code, which
+// golang.org/x/net relies on: in a *tls.Conn whose NetConn has a method
+// UnencryptedNetConn. The client's preface has been read from it.
+const plainHTTP2 = "unencrypted_http2"
+
+type plainCarrier struct {
+	net.Conn
+	carried net.Conn
+}
+
+func (c plainCarrier) UnencryptedNetConn() net.Conn { return c.carried }
+
+func (g *goAway) serveTLS(srv *http.Server, c *tls.Conn, h http.Handler) {
+	w := &http2TLSConn{http2Conn: http2Conn{Conn: c, set: g, preface: len(http2Preface)}, tls: c}
+	g.add(&w.http2Conn)
+	g.serve(srv, tls.Client(plainCarrier{c, w}, nil), h)
+}
+
+func (g *goAway) servePlain(srv *http.Server, c *tls.Conn, h http.Handler) {
+	carrier, ok := c.NetConn().(interface{ UnencryptedNetConn() net.Conn })
+	if !ok {
+		g.serve(srv, c, h)
+		return
+	}
+	w := &http2Conn{Conn: carrier.UnencryptedNetConn(), set: g}
+	g.add(w)
+	g.serve(srv, tls.Client(plainCarrier{w.Conn, w}, nil), h)
+}
+
+// tells reports whether the clients are told without the help of an answer.
+func (g *goAway) tells(r *http.Request) bool {
+	return g != nil && g.serve != nil && r.ProtoMajor == 2
+}
+
+// drain sends the first GOAWAY, and the second when the time has come or nobody has
+// the patience to wait for it.
+func (g *goAway) drain(patience context.Context) {
+	g.mu.Lock()
+	g.draining = true
+	for c := range g.conns {
+		go c.leave()
+	}
+	g.mu.Unlock()
+	if g.serve != nil {
+		ctx, cancel := context.WithTimeout(patience, goAwayNotice)
+		<-ctx.Done()
+		cancel()
+	}
+	g.dismiss()
+}
+
+// dismiss sends the second GOAWAY to all.
+func (g *goAway) dismiss() { _ = g.twin.Shutdown(context.Background()) }
+
+func (g *goAway) add(c *http2Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns[c] = struct{}{}
+	if g.draining {
+		go c.leave()
+		time.AfterFunc(goAwayNotice, g.dismiss)
+	}
+}
+
+func (g *goAway) remove(c *http2Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, c)
+}
