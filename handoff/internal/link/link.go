@@ -68,6 +68,8 @@ type Hello struct {
 	// Files tells of the exported descriptors what LISTEN_FDNAMES can't, in its
 	// order.
 	Files []Origin `json:"files,omitempty"`
+	// State: it answers [KindAsk].
+	State bool `json:"state,omitempty"`
 }
 
 // Origin tells where a descriptor comes from.
