@@ -31,13 +31,13 @@ func (p *provision) file(over ...<-chan struct{}) (file *os.File, size int64, er
 	if isOver(over) {
 		return nil, 0, errGivenUp
 	}
-	p.begun = true
 	f, err := newStateFile()
 	if err != nil {
 		return nil, 0, err
 	}
 	w := &countingWriter{file: f.write, over: over}
 	buffered := bufio.NewWriterSize(w, 256<<10)
+	p.begun = true
 	err = protect(func() error { return p.write(buffered) })
 	if err == nil {
 		err = buffered.Flush()
