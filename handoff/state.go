@@ -68,11 +68,10 @@ func (u *Upgrader) ProvideLast(name string, version int, write func(w io.Writer)
 // it; then it fails the upgrade. [ErrStopping] says that this generation is to
 // stop, and the context's error that the wait was given up.
 func (u *Upgrader) State(ctx context.Context, name string) (*NamedState, error) {
-	st, err := u.askState(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("handoff: state %q: %w", name, err)
+	if err := checkName(name); err != nil {
+		return nil, fmt.Errorf("handoff: state: %w", err)
 	}
-	return st, nil
+	return u.askState(ctx, name)
 }
 
 // TakeLast has take called with what the predecessor gives by [Upgrader.ProvideLast]

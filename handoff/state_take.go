@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -89,36 +90,38 @@ func (d *desk) end() {
 }
 
 func (u *Upgrader) askState(ctx context.Context, name string) (*NamedState, error) {
-	if err := checkName(name); err != nil {
-		return nil, err
-	}
+	none := fmt.Errorf("%w: %q", ErrNoState, name)
 	var p *relative
 	if !u.inLoop(func() { p = u.family.predecessor }) {
 		return nil, ErrStopping
 	}
 	if p == nil {
-		return nil, ErrNoState
+		return nil, none
 	}
 	id, answer := p.desk.ask()
 	if answer == nil {
-		return nil, ErrNoState
+		return nil, none
 	}
 	defer p.desk.leave(id, answer)
 	if err := p.conn.Send(linkWait, link.KindAsk, link.Ask{ID: id, Name: name}); err != nil {
-		return nil, fmt.Errorf("%w: asking the predecessor: %w", ErrStateLost, err)
+		return nil, stateLost(name, fmt.Errorf("asking the predecessor: %w", err))
 	}
 	select {
 	case m, ok := <-answer:
 		if !ok {
-			return nil, fmt.Errorf("%w: the predecessor has died", ErrStateLost)
+			return nil, stateLost(name, errors.New("the predecessor has died"))
 		}
 		return openState(p, name, m)
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("handoff: state %q: %w", name, context.Cause(ctx))
 	case <-u.draining:
 	case <-u.done:
 	}
 	return nil, ErrStopping
+}
+
+func stateLost(name string, why error) error {
+	return fmt.Errorf("%w: %q: %w", ErrStateLost, name, why)
 }
 
 // openState makes a NamedState of what the predecessor has answered.
@@ -126,23 +129,23 @@ func openState(p *relative, name string, m link.Message) (*NamedState, error) {
 	var body link.State
 	if err := m.Decode(&body); err != nil {
 		m.Close()
-		return nil, fmt.Errorf("%w: %w", ErrStateLost, err)
+		return nil, stateLost(name, err)
 	}
 	switch {
 	case body.None:
 		m.Close()
-		return nil, ErrNoState
+		return nil, fmt.Errorf("%w: %q", ErrNoState, name)
 	case body.Fault != "":
 		m.Close()
-		return nil, fmt.Errorf("%w: the predecessor says: %s", ErrStateLost, oneLine(fmt.Errorf("%s", body.Fault)))
+		return nil, stateLost(name, fmt.Errorf("the predecessor says: %.500s", body.Fault))
 	case body.Name != name:
 		m.Close()
-		return nil, fmt.Errorf("%w: the predecessor sent state %.100q", ErrStateLost, body.Name)
+		return nil, stateLost(name, fmt.Errorf("the predecessor sent state %.100q", body.Name))
 	}
 	file, err := stateOf(m.Files, body.Size)
 	if err != nil {
 		m.Close()
-		return nil, fmt.Errorf("%w: %w", ErrStateLost, err)
+		return nil, stateLost(name, err)
 	}
 	return &NamedState{Name: body.Name, Version: body.Version, file: file, size: body.Size, refuse: func(reason error) {
 		_ = p.conn.Send(linkWait, link.KindState, link.Verdict{Name: name, Fault: oneLine(reason)}) // it is gone, or sees us go
