@@ -21,7 +21,8 @@ func placeOf(l *listener) link.Settled {
 // Settled returns a channel that is closed when no older generation moves a
 // connection to ln any more (see [Upgrader.Move]): there is none, or each has said so
 // by [Upgrader.MovedAll] or has ended. The predecessor has handed over by then, or
-// died before it could. All connections that have come were returned by Accept, and
+// died before it could; its last word, if it had one, was taken (see
+// [Upgrader.TakeLast]). All connections that have come were returned by Accept, and
 // Accept was called again, so that a program with one loop over Accept has seen to
 // them.
 //
@@ -68,10 +69,13 @@ func (u *Upgrader) noteSettled(r *relative, m link.Message) {
 
 // checkSettled tells those who have nothing to wait for any more.
 func (u *Upgrader) checkSettled() {
+	u.states.mu.Lock()
+	taking := u.states.taking > 0
+	u.states.mu.Unlock()
+	if taking || u.family.predecessor != nil {
+		return
+	}
 	u.settling = slices.DeleteFunc(u.settling, func(w *settling) bool {
-		if u.family.predecessor != nil {
-			return false
-		}
 		for _, e := range u.family.elders {
 			if !slices.Contains(e.Settled, w.at) {
 				return false

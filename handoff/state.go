@@ -177,6 +177,7 @@ type states struct {
 	given  map[string]*provision
 	last   []*provision // in the order in which they were provided
 	takers map[string]func(*NamedState) error
+	taking int // last words that are being taken
 	next   uint64
 	words  map[uint64]chan<- string // verdicts on last words that are waited for
 }

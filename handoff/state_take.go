@@ -178,6 +178,9 @@ func (u *Upgrader) receiveState(r *relative, m link.Message) {
 		return
 	}
 	if body.Last {
+		u.states.mu.Lock()
+		u.states.taking++ // before the predecessor's end is seen
+		u.states.mu.Unlock()
 		go u.takeLast(r, m, body)
 		return
 	}
@@ -201,6 +204,10 @@ func (u *Upgrader) takeLast(r *relative, m link.Message, body link.State) {
 	if err := r.conn.Send(linkWait, link.KindState, verdict); err != nil {
 		u.log.Warn("answering the predecessor's last word", "name", body.Name, "error", err)
 	}
+	u.states.mu.Lock()
+	u.states.taking--
+	u.states.mu.Unlock()
+	u.post(occurrence{run: u.checkSettled})
 }
 
 func takeState(r *relative, m link.Message, name string, take func(*NamedState) error) error {

@@ -257,3 +257,35 @@ func TestANameOfStateIsProvidedAndTakenOnce(t *testing.T) {
 		t.Errorf("asking for a huge name: %v, want %v", err, ErrBadName)
 	}
 }
+
+func TestSettledWaitsForALastWordWhoseSpeakerHasDied(t *testing.T) {
+	t.Parallel()
+	u, predecessor := apprentice(t, link.Hello{State: true})
+	ln := listenLocal(t, u)
+	taking, taken := make(chan struct{}), make(chan struct{})
+	if err := u.TakeLast("word", func(st *NamedState) error {
+		close(taking)
+		<-taken
+		_, err := io.Copy(io.Discard, st)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	settled := u.Settled(ln)
+	word := stateOfBytes(t, []byte("amen"))
+	if err := predecessor.Send(linkWait, link.KindState, link.State{ID: 1, Name: "word", Last: true, Size: 4}, word.file); err != nil {
+		t.Fatal(err)
+	}
+	predecessor.Close()
+	until(t, taking, "the last word")
+	for alone := false; !alone; time.Sleep(time.Millisecond) {
+		u.in(func() { alone = u.family.predecessor == nil })
+	}
+	select {
+	case <-settled:
+		t.Error("settled before the last word was taken")
+	default:
+	}
+	close(taken)
+	until(t, settled, "the settlement")
+}
