@@ -154,7 +154,7 @@ func TestAnErrorOfTheWriterRollsBack(t *testing.T) {
 	}
 }
 
-func TestAFullFileSystemRollsBack(t *testing.T) {
+func TestStateOverTheFileSizeLimitRollsBack(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
