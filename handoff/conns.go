@@ -249,6 +249,9 @@ type emigrant struct {
 	conn socketConn
 	from *listener
 	gone func() // it is not this process's any more
+
+	luggage   *luggage // of one that Move sends
+	abandoned bool     // nobody waits for it any more; guarded by the mover
 }
 
 type tcpConn struct {

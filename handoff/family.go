@@ -27,10 +27,11 @@ type family struct {
 
 // relative is another generation, at the other end of a link.
 type relative struct {
-	link.Elder
+	link.SettledElder
 	conn        *link.Conn
 	connections int // that it has left
 	process     *os.Process
+	desk        *desk // for questions to a predecessor; nil if it answers none
 }
 
 // endLag is how much later than the end of its link a process's own end may be
@@ -79,7 +80,7 @@ func (u *Upgrader) meetPredecessor() error {
 		forgetPaths(u.origins)
 	}
 	u.machine.awaiting = true
-	p := &relative{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}, conn: conn}
+	p := &relative{SettledElder: link.SettledElder{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}}, conn: conn, desk: newDesk(hello)}
 	u.family.predecessor = p
 	go u.followRelative(p)
 	return nil
@@ -112,10 +113,16 @@ func greet(conn *link.Conn) (hello link.Hello, files []*os.File, err error) {
 // followRelative receives what an older generation has to say, until it has
 // ended or its link has been handed on.
 func (u *Upgrader) followRelative(r *relative) {
+	defer r.desk.end()
 	for {
 		m, err := r.conn.ReceiveAnd(func(m link.Message) {
-			if m.Kind == link.KindConnection {
+			switch m.Kind {
+			case link.KindConnection:
 				u.immigrate(r, m)
+			case link.KindMove:
+				u.admit(r, m)
+			case link.KindState:
+				u.receiveState(r, m)
 			}
 		})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -125,7 +132,9 @@ func (u *Upgrader) followRelative(r *relative) {
 			u.post(occurrence{run: func() { u.lost(r) }})
 			return
 		}
-		if m.Kind != link.KindConnection {
+		switch m.Kind {
+		case link.KindConnection, link.KindMove, link.KindState:
+		default:
 			u.post(occurrence{run: func() { u.told(r, m) }})
 		}
 	}
@@ -142,14 +151,17 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 			u.addElder(r)
 			u.handle(occurrence{event: eventCommitted})
 			u.checkWord()
+			u.checkSettled()
 		}
+	case link.KindSettled:
+		u.noteSettled(r, m)
 	case link.KindHurry:
 		// The answer to STOPPING=1.
 		u.family.heard = true
 		u.checkWord()
 	case link.KindElder:
 		e := &relative{}
-		if len(m.Files) != 1 || m.Decode(&e.Elder) != nil {
+		if len(m.Files) != 1 || m.Decode(&e.SettledElder) != nil {
 			return
 		}
 		var err error
@@ -242,6 +254,7 @@ func (u *Upgrader) lost(r *relative) {
 		}
 		u.handle(occurrence{event: eventOrphaned})
 		u.checkWord()
+		u.checkSettled()
 		return
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
@@ -254,6 +267,7 @@ func (u *Upgrader) lost(r *relative) {
 	}
 	u.report()
 	u.checkElders()
+	u.checkSettled()
 }
 
 // adopt does what a predecessor that died could not do at its commit.
@@ -272,6 +286,7 @@ func (u *Upgrader) followSuccessor(s *successor) {
 		m, err := s.link.Receive()
 		if err != nil {
 			s.mover.end()
+			s.porter.end()
 			return // its process's end is what counts
 		}
 		if m.Kind == link.KindTaken {
@@ -279,6 +294,9 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			if m.Close(); m.Decode(&t) == nil {
 				s.mover.settle(t.ID, t.Taken)
 			}
+			continue
+		}
+		if u.hearState(s, m) {
 			continue
 		}
 		u.post(occurrence{run: func() {
@@ -341,6 +359,11 @@ func (u *Upgrader) commit() {
 		u.mover = u.successor.mover
 		u.mu.Unlock()
 	}
+	if u.successor.stateful {
+		u.mu.Lock()
+		u.porter = u.successor.porter
+		u.mu.Unlock()
+	}
 	go u.reportDrain(u.successor.link)
 }
 
@@ -351,8 +374,9 @@ func (u *Upgrader) passOn(e *relative) {
 		_ = e.process.Release()
 	}
 	end, err := e.conn.Detach()
+	u.sendBack(e)
 	if err == nil {
-		err = u.successor.link.Send(linkWait, link.KindElder, e.Elder, end)
+		err = u.successor.link.Send(linkWait, link.KindElder, e.SettledElder, end)
 		end.Close()
 	}
 	if err != nil {

@@ -45,7 +45,7 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 	l := newListener(inner, gatePaused)
 	l.name, l.up = name, u
 	l.onClose = func() { u.forget(s) }
-	s.Conn, s.gate, s.end = inner, l.gate, l.end
+	s.Conn, s.gate, s.end, s.hall = inner, l.gate, l.end, l
 	if err := u.register(s); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)

@@ -29,6 +29,7 @@ type listener struct {
 	mu       sync.Mutex
 	arrivals []net.Conn // that Accept returns next
 	deaf     bool       // Accept has said that there will be no more
+	hall     hall       // of connections with their state
 
 	once     sync.Once
 	onClose  func() // tells the Upgrader of the program's Close
@@ -47,7 +48,11 @@ func newListener(inner socketListener, state gateState) *listener {
 // waits for the outcome. After Close, or when the successor has taken over, it
 // returns an error that is [net.ErrClosed].
 func (l *listener) Accept() (conn net.Conn, err error) {
+	l.hall.comeBack()
 	for {
+		if c := l.hall.next(false); c != nil {
+			return c, nil
+		}
 		if c := l.arrival(false); c != nil {
 			return c, nil
 		}
@@ -61,6 +66,9 @@ func (l *listener) Accept() (conn net.Conn, err error) {
 		case err == errNudged:
 			continue
 		case errors.Is(err, net.ErrClosed):
+			if c := l.hall.next(true); c != nil {
+				return c, nil
+			}
 			if c := l.arrival(true); c != nil {
 				return c, nil
 			}

@@ -110,6 +110,7 @@ func (u *Upgrader) perform(s step) {
 	case actResume:
 		u.stopClock()
 		u.setGates(gateOpen)
+		u.takeBack(u.successor)
 	case actProbation:
 		u.startProbation()
 	case actCommit:
@@ -169,7 +170,7 @@ func (u *Upgrader) startProbation() {
 	waits := 1
 	over := func() {
 		if waits--; waits == 0 {
-			u.handle(occurrence{event: eventProbationOver, from: s})
+			u.concludeProbation(s)
 		}
 	}
 	if u.opts.HealthCheck != nil {

@@ -107,7 +107,7 @@ func (u *Upgrader) sayReady() {
 		u.tellManager(Ready, u.serving())
 		return
 	}
-	u.tellPredecessor(Ready, takesConnections)
+	u.tellPredecessor(Ready, takesConnections, takesState)
 }
 
 // takesConnections comes with the READY=1 of a successor that takes idle

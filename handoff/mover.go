@@ -43,7 +43,7 @@ func (m *mover) send(e *emigrant) {
 		return
 	}
 	m.mu.Lock()
-	if m.dead {
+	if m.dead || e.abandoned {
 		m.mu.Unlock()
 		<-m.room
 		m.back(e)
@@ -53,10 +53,18 @@ func (m *mover) send(e *emigrant) {
 	id := m.next
 	m.away[id] = e
 	m.mu.Unlock()
-	c := link.Connection{ID: id, Name: e.from.name, Address: e.from.Addr().String()}
-	if err := m.link.Send(m.wait, link.KindConnection, c, e.conn); err != nil {
+	if err := e.embark(m, id); err != nil {
 		m.settle(id, false)
 	}
+}
+
+// embark sends it.
+func (e *emigrant) embark(m *mover, id uint64) error {
+	address := e.from.Addr().String()
+	if e.luggage != nil {
+		return e.luggage.send(m, link.Move{ID: id, Name: e.from.name, Address: address}, e.conn)
+	}
+	return m.link.Send(m.wait, link.KindConnection, link.Connection{ID: id, Name: e.from.name, Address: address}, e.conn)
 }
 
 // moveWait bounds the wait for a successor that is busy with thousands, or that
@@ -83,6 +91,9 @@ func (m *mover) settle(id uint64, taken bool) {
 
 // end is when the other side is gone: what it has not acknowledged stays.
 func (m *mover) end() {
+	if m == nil {
+		return
+	}
 	m.mu.Lock()
 	away := m.away
 	m.away, m.dead = make(map[uint64]*emigrant), true

@@ -19,6 +19,7 @@ type shared struct {
 	origin origin
 	gate   *gate        // nil for what is only kept
 	end    func() error // ends its use by this generation; nil for what is only kept
+	hall   *listener    // at which connections with state come in; nil if none may
 	alone  bool         // this process has bound it, and passed it to no other
 	store  bool         // the program wants it in the manager's store
 

@@ -22,6 +22,7 @@ type successor struct {
 	inboxes []*os.File // the hello's; closed once it is sent
 	link    *link.Conn
 	mover   *mover // sends connections over it
+	porter  *mover // sends those with state
 	inbox   *notify.Receiver
 	hello   link.Hello
 	// sibling: it is to be the child of our parent, which is the service manager.
@@ -36,7 +37,10 @@ type successor struct {
 	ending bool // it has been asked to end
 	linked bool // it is one of us: it has said hello
 	moves  bool // it takes connections
-	ready  bool
+	// stateful: it takes state, and connections with state.
+	stateful bool
+	recalled chan struct{} // closed when the last words count for nothing; nil before them
+	ready    bool
 	// leaving: it has said that it stops, so it needs no signal, which would have it
 	// hurry.
 	leaving  bool
@@ -73,7 +77,7 @@ func (u *Upgrader) newSuccessor() (*successor, error) {
 		return s, errors.New("handoff: this process's own path is unknown; set Options.Command")
 	}
 	var err error
-	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.manager.address}
+	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.manager.address, State: true}
 	if s.files, s.hello.Files, err = u.exports(); err != nil {
 		return s, err
 	}
@@ -199,6 +203,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	case m.Ready() && u.machine.phase == phaseUpgrading:
 		s.ready = true
 		_, s.moves = m.Get("X_HANDOFF_CONNECTIONS")
+		_, s.stateful = m.Get("X_HANDOFF_STATE")
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
 	case m.Stopping() && u.machine.phase != phaseDraining:
 		s.leaving = true
@@ -276,6 +281,8 @@ func (s *successor) dismiss() {
 func (s *successor) explain(cause error) error {
 	e := &UpgradeError{Phase: "start", PID: s.pid, Status: s.status, Errno: s.errno, Err: cause}
 	switch {
+	case isStateFault(cause):
+		e.Phase = "state"
 	case s.ready:
 		e.Phase = "probation"
 	case s.pid != 0:

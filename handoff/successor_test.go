@@ -78,7 +78,7 @@ func TestASuccessorThatStopsTellsItsPredecessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.Stop()
-	for _, want := range []string{"READY=1\n" + string(takesConnections), "STOPPING=1"} {
+	for _, want := range []string{"READY=1\n" + string(takesConnections) + "\n" + string(takesState), "STOPPING=1"} {
 		b := make([]byte, 100)
 		n, _, err := inbox.ReadFrom(b)
 		if strings.TrimSpace(string(b[:n])) != want {

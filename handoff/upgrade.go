@@ -53,6 +53,10 @@ type Upgrader struct {
 	lobbies  []*listener           // at which connections of older generations come in
 	mover    *mover                // to the successor that has taken over
 	connSets map[*connSet]struct{} // of the servers that run
+	porter   *mover                // as mover, for connections with state
+
+	states   states      // what the program gives and takes
+	settling []*settling // belongs to the goroutine of loop
 }
 
 // occurrence is an event on its way to the loop.
@@ -209,7 +213,7 @@ func (u *Upgrader) ask(o occurrence) error {
 // as before.
 type UpgradeError struct {
 	// Phase is how far the upgrade came: "start", "ready" (the successor ran, and
-	// was waited for) or "probation".
+	// was waited for), "probation", or "state" (some could not be handed over).
 	Phase string
 	// PID is the successor's process, 0 if there was none.
 	PID int

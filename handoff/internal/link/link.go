@@ -71,6 +71,8 @@ type Hello struct {
 	// Files tells of the exported descriptors what LISTEN_FDNAMES can't, in its
 	// order.
 	Files []Origin `json:"files,omitempty"`
+	// State: it answers [KindAsk].
+	State bool `json:"state,omitempty"`
 	// Inboxes tells of the descriptors that travel with the hello, in their order.
 	Inboxes []Inbox `json:"inboxes,omitempty"`
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package handoff
+
+func newStateFile() (*stateFile, error) { return temporaryStateFile() }

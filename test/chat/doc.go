@@ -1,0 +1,2 @@
+// Package chat talks on examples/chat while it is upgraded.
+package chat
