@@ -59,11 +59,15 @@ type Options struct {
 	// on, when this one has been told to hurry, or when its successor is another
 	// program. What is not readopted is left to the service manager.
 	//
+	// It is for services that nobody else would start again at once: those without a
+	// manager, or with one that goes by the PID file. Under systemd (INVOCATION_ID and
+	// NOTIFY_SOCKET are set) it has no effect: there the death of the main process is
+	// the end of the service, this process is ended too, and Restart= acts.
+	// To another manager MAINPID and READY=1 are sent, which it may heed.
+	//
 	// The price is that the sockets stay open until this generation has ended: what
 	// a newer version serves no more is not refused until then, and its addresses
-	// can't be bound. Leave it off under systemd, for which the death
-	// of the main process is the end of the service: it ends this process too, and acts
-	// by Restart=. It is of use where nobody else would start the service again.
+	// can't be bound.
 	Readopt bool
 
 	// PIDFile is a file that names the main generation's pid: a decimal number and

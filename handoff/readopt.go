@@ -45,10 +45,12 @@ type spareLink struct {
 }
 
 // readopts tells whether this generation keeps what it hands over. To a successor
-// that is another program it would be of no use: that has no heir.
+// that is another program it would be of no use: that has no heir. Under systemd it
+// would only be in the way, see [Options.Readopt].
 func (u *Upgrader) readopts() bool {
 	s := u.successor
-	return u.opts.Readopt && (s.linked || s.moves)
+	systemd := u.manager.address != "" && os.Getenv("INVOCATION_ID") != "" // systemd.exec(5)
+	return u.opts.Readopt && !systemd && (s.linked || s.moves)
 }
 
 // keepSpare duplicates the sockets, just before they are closed.
