@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/handoff-dev/handoff/test/internal/proctest"
@@ -45,6 +46,9 @@ func readoptScenarios() (all []*scenario) {
 			s.remove("victim")
 			s.killNewest()
 			s.awaitReadopted(3, "1")
+			if pid, err := s.main(); err != nil || processName(pid) != "victim" {
+				s.t.Errorf("process %d (%v) is called %q", pid, err, processName(pid))
+			}
 			s.finish()
 		},
 		undo: func(s *service) { s.install(victim(s.t, "2")) },
@@ -239,4 +243,10 @@ func (s *service) awaitHeld(step string, pid int) {
 		_, err := os.Stat(filepath.Join(s.dir, "at."+step+"."+strconv.Itoa(pid)))
 		return err
 	})
+}
+
+// processName returns what ps(1) calls a process.
+func processName(pid int) string {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(name))
 }
