@@ -267,7 +267,7 @@ func (s *service) checkLosses() {
 	for _, l := range s.load.stop() {
 		pid, _ := strconv.Atoi(by[l.from])
 		switch {
-		case s.c.serves == nobody && (l.from == "" || l.kept):
+		case s.c.serves == nobody && (l.from == "" || l.kept && s.c.loses == ""):
 			// A service that stops closes what has been idle for half a second, and on
 			// a busy machine a client takes longer for its next request.
 		case l.from == "":
