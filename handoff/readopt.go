@@ -250,6 +250,9 @@ func (u *Upgrader) disinherit() {
 
 // letGo is when an older generation has nothing left to drain.
 func (u *Upgrader) letGo(e *relative) {
+	if e.leaving {
+		return // it asks once
+	}
 	e.leaving = true
 	if e == u.family.heir {
 		u.appointHeir()
