@@ -16,6 +16,7 @@ import (
 type family struct {
 	predecessor *relative       // until it has committed, then it is an elder
 	elders      []*relative     // those that drain, the oldest first
+	heir        *relative       // the one of them that knows itself to be our heir
 	abandoned   []origin        // sockets that this version of the program doesn't want any more
 	dropped     []string        // and their names
 	gone        chan<- struct{} // to be closed when there are no elders
@@ -27,9 +28,10 @@ type family struct {
 
 // relative is another generation, at the other end of a link.
 type relative struct {
-	link.SettledElder
+	link.Elder
 	conn        *link.Conn
-	connections int // that it has left
+	connections int  // that it has left
+	leaving     bool // it has nothing left to do
 	process     *os.Process
 	desk        *desk // for questions to a predecessor; nil if it answers none
 }
@@ -74,13 +76,17 @@ func (u *Upgrader) meetPredecessor() error {
 		return err
 	}
 	u.generation = hello.Generation + 1
+	if hello.Next > u.generation {
+		u.generation = hello.Next
+	}
+	u.takeName(hello.Program)
 	u.origins = hello.Files
 	u.meetOutlets(hello, files)
 	if secureMode() {
 		forgetPaths(u.origins)
 	}
 	u.machine.awaiting = true
-	p := &relative{SettledElder: link.SettledElder{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}}, conn: conn, desk: newDesk(hello)}
+	p := &relative{Elder: link.Elder{PID: hello.PID, Generation: hello.Generation}, conn: conn, desk: newDesk(hello)}
 	u.family.predecessor = p
 	go u.followRelative(p)
 	return nil
@@ -90,7 +96,7 @@ func (u *Upgrader) meetPredecessor() error {
 // own to be read, and that tells what this process inherits; so it counts as met.
 // The files are of hello.Inboxes, and the caller's.
 func greet(conn *link.Conn) (hello link.Hello, files []*os.File, err error) {
-	me := link.Hello{Version: link.Version, PID: os.Getpid()}
+	me := link.Hello{Version: link.Version, PID: os.Getpid(), Heirs: true}
 	_ = conn.Send(linkWait, link.KindHello, me) // reading tells of a failure
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return hello, nil, err
@@ -149,6 +155,7 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 			u.family.predecessor = nil
 			u.log.Info("the predecessor has handed over", "pid", r.PID)
 			u.addElder(r)
+			u.family.heir = r // as our hello has said
 			u.handle(occurrence{event: eventCommitted})
 			u.checkWord()
 			u.checkSettled()
@@ -161,7 +168,7 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 		u.checkWord()
 	case link.KindElder:
 		e := &relative{}
-		if len(m.Files) != 1 || m.Decode(&e.SettledElder) != nil {
+		if len(m.Files) != 1 || m.Decode(&e.Elder) != nil {
 			return
 		}
 		var err error
@@ -175,6 +182,9 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 		var s link.Status
 		if m.Decode(&s) == nil {
 			r.connections = s.Connections
+			if s.Leaving {
+				u.letGo(r)
+			}
 			u.report()
 		}
 	case link.KindUpgrade:
@@ -185,7 +195,7 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 // addElder notes a generation that drains, and makes the oldest hurry if there
 // are too many.
 func (u *Upgrader) addElder(r *relative) {
-	if u.machine.phase == phaseDraining {
+	if p := u.machine.phase; p == phaseDraining || p == phaseReviving {
 		u.passOn(r) // to who is the newest by now
 		return
 	}
@@ -204,6 +214,7 @@ func (u *Upgrader) addElder(r *relative) {
 		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
 		u.hurryElder(e)
 	}
+	u.appointHeir()
 }
 
 func (u *Upgrader) hurryElder(e *relative) {
@@ -260,6 +271,10 @@ func (u *Upgrader) lost(r *relative) {
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
 	u.forgetOutlets(r.Generation)
 	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	if r == u.family.heir {
+		u.family.heir = nil
+	}
+	u.appointHeir()
 	if r.process != nil && u.machine.phase == phaseStopping {
 		u.family.leaving = append(u.family.leaving, r.process)
 	} else if r.process != nil {
@@ -287,7 +302,9 @@ func (u *Upgrader) followSuccessor(s *successor) {
 		if err != nil {
 			s.mover.end()
 			s.porter.end()
-			return // its process's end is what counts
+			// Before the commit its process's end is what counts.
+			u.post(occurrence{run: func() { u.deserted(s) }})
+			return
 		}
 		if m.Kind == link.KindTaken {
 			var t link.Taken
@@ -303,12 +320,22 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			defer m.Close()
 			switch m.Kind {
 			case link.KindHello:
-				s.linked = true
+				var hello link.Hello
+				s.linked, s.heir = true, m.Decode(&hello) == nil && hello.Heirs
+			case link.KindHeir:
+				var h link.Heir
+				if m.Decode(&h) == nil {
+					s.heir, s.newest = h.Heir, max(s.newest, h.Generation)
+				}
+				if !s.heir && s == u.successor && u.spare.decided != nil {
+					u.handle(occurrence{event: eventReleased}) // the answer to Leaving
+				}
 			case link.KindHurry:
 				// This is no signal's: under systemd that comes as well.
-				if u.machine.phase == phaseDraining {
+				if u.machine.phase == phaseDraining && s == u.successor {
 					u.log.Info("told to hurry")
 					closeOnce(u.hurry)
+					u.handle(occurrence{event: eventReleased})
 				}
 			}
 		}})
@@ -327,11 +354,10 @@ func (u *Upgrader) appoint() error {
 	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
 	u.settle(s)
 	err := s.link.Send(linkWait, link.KindCommit, struct{}{})
-	dead := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case err == nil:
 		return nil
-	case dead && s.linked, s.endsWithin(endLag):
+	case isDead(err) && s.linked, s.endsWithin(endLag):
 	case !s.linked:
 		return nil // of another making: it doesn't read this, and may have closed its end
 	default:
@@ -349,8 +375,11 @@ func (u *Upgrader) appoint() error {
 func (u *Upgrader) commit() {
 	u.stopClock()
 	u.fallSilent()
+	for _, e := range u.spare.elders { // in the place of a successor that has died
+		u.introduce(e.Elder, e.end)
+	}
 	elders := u.family.elders
-	u.family.elders = nil
+	u.family.elders, u.family.heir = nil, nil
 	for _, e := range elders {
 		u.passOn(e)
 	}
@@ -375,11 +404,23 @@ func (u *Upgrader) passOn(e *relative) {
 	}
 	end, err := e.conn.Detach()
 	u.sendBack(e)
-	if err == nil {
-		err = u.successor.link.Send(linkWait, link.KindElder, e.SettledElder, end)
-		end.Close()
-	}
 	if err != nil {
+		u.log.Warn("introducing a draining generation to the successor", "pid", e.PID, "error", err)
+		return
+	}
+	if u.machine.phase != phaseReviving {
+		u.introduce(e.Elder, end)
+	}
+	if u.readopts() {
+		u.spare.elders = append(u.spare.elders, spareLink{e.Elder, end})
+		return
+	}
+	end.Close()
+}
+
+// introduce sends the successor the link to an older generation.
+func (u *Upgrader) introduce(e link.Elder, end *os.File) {
+	if err := u.successor.link.Send(linkWait, link.KindElder, e, end); err != nil {
 		u.log.Warn("introducing a draining generation to the successor", "pid", e.PID, "error", err)
 	}
 }
@@ -387,6 +428,10 @@ func (u *Upgrader) passOn(e *relative) {
 // forward asks the newest generation to upgrade.
 func (u *Upgrader) forward() {
 	s := u.successor
+	if s.doomed || s.ending {
+		u.log.Warn("upgrade signal: there is no main generation") // see forsake
+		return
+	}
 	if !s.linked {
 		u.log.Warn("upgrade signal: the successor seems to be another program and has to be asked itself", "successor", s.pid)
 	}
@@ -418,8 +463,10 @@ func (u *Upgrader) finish() {
 	if p := u.family.predecessor; p != nil {
 		p.conn.Close()
 	}
+	u.disinherit()
 	for _, e := range u.family.elders {
 		e.conn.Close()
 	}
+	u.releaseSpare()
 	u.manager.notifier.Close()
 }

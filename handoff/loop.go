@@ -64,6 +64,7 @@ func (u *Upgrader) handle(o occurrence) {
 	if o.answer != nil {
 		o.answer <- nil
 	}
+	u.checkRevival()
 }
 
 // prepare does what has to succeed before an event may take place.
@@ -79,6 +80,13 @@ func (u *Upgrader) prepare(o *occurrence) error {
 		}
 		if err := u.appoint(); err != nil {
 			o.event, o.cause = eventSuccessorFailed, err // roll back
+		}
+	case eventSuccessorReady:
+		if u.machine.phase != phaseReviving {
+			return nil
+		}
+		if err := u.appointRevived(); err != nil {
+			o.event, o.cause = eventSuccessorFailed, err
 		}
 	}
 	return nil
@@ -132,6 +140,12 @@ func (u *Upgrader) perform(s step) {
 		u.drain()
 	case actHurry:
 		u.hasten()
+	case actRevive:
+		u.revive()
+	case actForsake:
+		u.forsake(s.err)
+	case actRelease:
+		u.releaseSpare()
 	}
 }
 
@@ -244,6 +258,7 @@ func (u *Upgrader) fail(cause error) {
 			u.successor.link.Close()
 		}
 		u.successor = nil
+		u.appointHeir()
 	}
 	u.reply(err)
 }
@@ -281,6 +296,7 @@ func (u *Upgrader) drain() {
 		// It must not commit to us, and accepts again.
 		u.tellPredecessor(Stopping)
 	}
+	u.machine.spare = why == ErrHandedOver && u.keepSpare()
 	ended := u.endShared(why, last)
 	if why == ErrStopping && !last {
 		u.family.left = ended

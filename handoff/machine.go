@@ -18,6 +18,9 @@ type machine struct {
 	wanted bool
 	// cause: why the successor is being ended; in phaseAborting.
 	cause error
+	// spare: this generation drains and has kept its sockets, to start another main
+	// generation should the present one die; see Options.Readopt.
+	spare bool
 }
 
 type phase int
@@ -30,10 +33,11 @@ const (
 	phaseAborting               // accepting again; the failed successor is ending
 	phaseDraining               // the successor has taken over
 	phaseStopping               // the service ends with us
+	phaseReviving               // draining; the main generation has died, and we have started another
 )
 
 func (p phase) String() string {
-	return [...]string{"starting", "serving", "upgrading", "probation", "aborting", "draining", "stopping"}[p]
+	return [...]string{"starting", "serving", "upgrading", "probation", "aborting", "draining", "stopping", "reviving"}[p]
 }
 
 // event is something that happened.
@@ -50,6 +54,8 @@ const (
 	eventSuccessorGone                // its process has ended
 	eventProbationOver                // it has lived through its probation
 	eventStop                         // a stop signal, or a call of Stop
+	eventDeserted                     // the main generation has died, with us as its heir
+	eventReleased                     // it needs us no more: it stops, has another heir, or we are done
 )
 
 // action is something to do.
@@ -72,6 +78,9 @@ const (
 	actForward                 // ask the newest generation to upgrade
 	actDrain                   // close the listeners, let connections end
 	actHurry                   // let them end soon
+	actRevive                  // start a successor of our own version, with the sockets that were kept
+	actForsake                 // that has come to nothing
+	actRelease                 // close the sockets that were kept
 )
 
 // step is one action, with its error where it has one.
@@ -103,9 +112,12 @@ func (m *machine) handle(e event, cause error) []step {
 	case eventSignal:
 		return m.signal()
 	case eventSuccessorReady:
-		if m.phase == phaseUpgrading {
+		switch m.phase {
+		case phaseUpgrading:
 			m.phase = phaseProbation
 			return do(actPause, actProbation)
+		case phaseReviving:
+			return m.revived()
 		}
 	case eventProbationOver:
 		if m.phase == phaseProbation {
@@ -115,10 +127,20 @@ func (m *machine) handle(e event, cause error) []step {
 		if m.phase == phaseUpgrading || m.phase == phaseProbation {
 			return m.abort(cause)
 		}
+		if m.phase == phaseReviving {
+			return append(do(actEnd), m.forsake(cause)...)
+		}
 	case eventSuccessorGone:
 		return m.gone(cause)
 	case eventStop:
 		return m.stop()
+	case eventDeserted:
+		if m.spare {
+			m.phase, m.spare = phaseReviving, false
+			return do(actRevive)
+		}
+	case eventReleased:
+		return m.release()
 	}
 	return nil
 }
@@ -173,7 +195,7 @@ func (m *machine) upgrade() []step {
 		return do(actStart)
 	case phaseStarting:
 		return refuse(ErrNotReady)
-	case phaseDraining:
+	case phaseDraining, phaseReviving:
 		return refuse(ErrHandedOver)
 	case phaseStopping:
 		return refuse(ErrStopping)
@@ -197,12 +219,38 @@ func (m *machine) signal() []step {
 
 func (m *machine) commit() []step {
 	m.phase = phaseDraining
-	steps := do(actCommit, actSucceed, actDrain)
-	if m.wanted {
-		m.wanted = false
-		steps = append(steps, step{do: actForward})
+	return append(do(actCommit, actSucceed, actDrain), m.passSignal()...)
+}
+
+// passSignal has the successor, which has just taken over, do the upgrade that a
+// signal has asked for.
+func (m *machine) passSignal() []step {
+	if !m.wanted {
+		return nil
 	}
-	return steps
+	m.wanted = false
+	return do(actForward)
+}
+
+// revived is when the successor that was started in place of the dead one is ready.
+// There is no probation: nobody else serves.
+func (m *machine) revived() []step {
+	m.phase = phaseDraining
+	return append(do(actCommit, actRelease), m.passSignal()...)
+}
+
+// forsake gives the service up to its manager: there is one try.
+func (m *machine) forsake(cause error) []step {
+	m.phase, m.wanted = phaseDraining, false
+	return []step{{actForsake, cause}, {actRelease, nil}}
+}
+
+func (m *machine) release() []step {
+	if !m.spare {
+		return nil
+	}
+	m.spare = false
+	return do(actRelease)
 }
 
 func (m *machine) abort(cause error) []step {
@@ -224,6 +272,8 @@ func (m *machine) gone(cause error) []step {
 		steps = do(actResume)
 	case phaseAborting:
 		cause = m.cause
+	case phaseReviving:
+		return m.forsake(cause)
 	default:
 		return nil
 	}
@@ -236,7 +286,9 @@ func (m *machine) stop() []step {
 	was := m.phase
 	switch was {
 	case phaseDraining, phaseStopping:
-		return do(actHurry)
+		return append(m.release(), step{do: actHurry})
+	case phaseReviving:
+		return append(append(do(actEnd), m.forsake(ErrStopping)...), step{do: actHurry})
 	}
 	m.phase, m.wanted = phaseStopping, false
 	switch was {

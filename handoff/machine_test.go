@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	eventNames = []string{"ready", "committed", "orphaned", "upgrade", "signal", "successor ready", "successor failed", "successor gone", "probation over", "stop"}
-	actNames   = []string{"open", "say ready", "become", "start", "pause", "resume", "probation", "commit", "end", "dismiss", "succeed", "fail", "refuse", "forward", "drain", "hurry"}
+	eventNames = []string{"ready", "committed", "orphaned", "upgrade", "signal", "successor ready", "successor failed", "successor gone", "probation over", "stop", "deserted", "released"}
+	actNames   = []string{"open", "say ready", "become", "start", "pause", "resume", "probation", "commit", "end", "dismiss", "succeed", "fail", "refuse", "forward", "drain", "hurry", "revive", "forsake", "release"}
 	errCause   = errors.New("the cause")
 )
 
@@ -113,6 +113,29 @@ func TestEachEventDoesInEachPhaseWhatTheTableSays(t *testing.T) {
 			eventSignal:  "forward -> draining",
 			eventStop:    "hurry -> draining",
 		}},
+		{"draining, with its sockets kept", machine{phase: phaseDraining, spare: true}, row{
+			eventUpgrade:  "refuse -> draining, spare",
+			eventSignal:   "forward -> draining, spare",
+			eventStop:     "release, hurry -> draining",
+			eventDeserted: "revive -> reviving",
+			eventReleased: "release -> draining",
+		}},
+		{"reviving", machine{phase: phaseReviving}, row{
+			eventUpgrade:         "refuse -> reviving",
+			eventSignal:          " -> reviving, wanted",
+			eventSuccessorReady:  "commit, release -> draining",
+			eventSuccessorFailed: "end, forsake, release -> draining",
+			eventSuccessorGone:   "forsake, release -> draining",
+			eventStop:            "end, forsake, release, hurry -> draining",
+		}},
+		{"reviving, with an upgrade wanted", machine{phase: phaseReviving, wanted: true}, row{
+			eventUpgrade:         "refuse -> reviving, wanted",
+			eventSignal:          " -> reviving, wanted",
+			eventSuccessorReady:  "commit, release, forward -> draining",
+			eventSuccessorFailed: "end, forsake, release -> draining",
+			eventSuccessorGone:   "forsake, release -> draining",
+			eventStop:            "end, forsake, release, hurry -> draining",
+		}},
 		{"stopping", machine{phase: phaseStopping}, row{
 			eventReady:   "refuse -> stopping",
 			eventUpgrade: "refuse -> stopping",
@@ -126,7 +149,7 @@ func TestEachEventDoesInEachPhaseWhatTheTableSays(t *testing.T) {
 			eventStop:      "hurry -> stopping, awaiting",
 		}},
 	} {
-		for e := eventReady; e <= eventStop; e++ {
+		for e := eventReady; e <= eventReleased; e++ {
 			m := tc.in
 			want, ok := tc.row[e]
 			if !ok {
@@ -147,6 +170,9 @@ func describe(m machine) string {
 	if m.wanted {
 		s += ", wanted"
 	}
+	if m.spare {
+		s += ", spare"
+	}
 	return s
 }
 
@@ -162,6 +188,7 @@ func TestARefusalNamesTheState(t *testing.T) {
 		{machine{phase: phaseProbation}, eventUpgrade, ErrUpgradeInProgress},
 		{machine{phase: phaseAborting}, eventUpgrade, ErrUpgradeInProgress},
 		{machine{phase: phaseDraining}, eventUpgrade, ErrHandedOver},
+		{machine{phase: phaseReviving}, eventUpgrade, ErrHandedOver},
 		{machine{phase: phaseStopping}, eventUpgrade, ErrStopping},
 		{machine{phase: phaseStopping}, eventReady, ErrStopping},
 	} {
@@ -200,6 +227,8 @@ type world struct {
 	committed   bool
 	asked       bool // a call of Upgrade waits for its answer
 	owed        bool // a signal has not led to an upgrade yet
+	readopts    bool // the sockets are to be kept
+	kept        bool // they are
 }
 
 // can tells whether an event can happen in this world.
@@ -215,6 +244,10 @@ func (w world) can(e event) bool {
 		return w.successor != ""
 	case eventProbationOver:
 		return w.clock
+	case eventDeserted:
+		return w.committed && w.m.phase == phaseDraining
+	case eventReleased:
+		return w.committed
 	}
 	return true
 }
@@ -235,6 +268,8 @@ func (w *world) happen(e event) error {
 		w.clock = false
 	case eventSignal:
 		w.owed = true
+	case eventDeserted:
+		w.dead, w.successor = true, ""
 	}
 	answers := 0
 	steps := w.m.handle(e, errCause)
@@ -283,11 +318,13 @@ func (w *world) act(e event, s step, of int) error {
 		err = must(w.successor == "ready" && w.gates == "paused", "there is no probation")
 		w.clock = true
 	case actCommit:
-		err = must(e == eventProbationOver && w.successor == "ready" && w.main && !w.committed, "not now")
-		w.committed, w.main = true, false
+		first := e == eventProbationOver && w.main && !w.committed
+		again := e == eventSuccessorReady && w.dead && w.kept
+		err = must(w.successor == "ready" && !w.predecessor && (first || again), "not now")
+		w.committed, w.main, w.dead = true, false, false
 	case actEnd:
 		w.clock = false
-		err = must(w.successor != "" && !w.committed, "there is nobody to end")
+		err = must(w.successor != "" && (!w.committed || w.dead), "there is nobody to end")
 	case actDismiss:
 		w.clock = false
 		err = must(w.successor == "ready" && !w.committed, "there is nobody to dismiss")
@@ -305,6 +342,17 @@ func (w *world) act(e event, s step, of int) error {
 	case actDrain:
 		err = must(w.gates != "closed", "a second time")
 		w.gates = "closed"
+		w.m.spare = w.readopts && w.m.phase == phaseDraining
+		w.kept = w.m.spare
+	case actRevive:
+		err = must(w.dead && w.kept && w.successor == "", "not now")
+		w.successor = "started"
+	case actForsake:
+		err = must(w.dead, "there is a main generation")
+		w.owed = false // nobody is left who could
+	case actRelease:
+		err = must(w.kept, "nothing is kept")
+		w.kept = false
 	case actHurry:
 		err = must(w.gates == "closed", "not draining")
 	}
@@ -327,6 +375,7 @@ func (w *world) check(before world, e event, steps []step) error {
 		w.asked = w.asked || accepted
 	}
 	idle := w.successor == "" && w.gates == "open"
+	draining, reviving := w.m.phase == phaseDraining, w.m.phase == phaseReviving
 	switch {
 	case w.said && !stopping && !w.dead && w.gates != "open" && w.successor != "ready":
 		return errors.New("nobody accepts")
@@ -336,10 +385,12 @@ func (w *world) check(before world, e event, steps []step) error {
 		return errors.New("a call of Upgrade has got no answer")
 	case w.owed && !w.m.wanted:
 		return errors.New("the wish for an upgrade is forgotten")
-	case w.owed && (w.committed || idle && w.main):
+	case w.owed && (draining || idle && w.main):
 		return errors.New("the wish for an upgrade is not honoured though it could be")
-	case w.committed != (w.m.phase == phaseDraining):
+	case w.committed != (draining || reviving):
 		return errors.New("after the commit there is nothing but the drain")
+	case w.kept != (w.m.spare || reviving):
+		return errors.New("sockets are kept for nothing, or closed too early")
 	}
 	return nil
 }
@@ -353,8 +404,9 @@ func TestNoOrderOfEventsBreaksAPromise(t *testing.T) {
 		path []event
 	}
 	var queue []visit
-	for _, successor := range []bool{false, true} {
-		queue = append(queue, visit{w: world{m: machine{awaiting: successor}, predecessor: successor}})
+	for _, is := range [][2]bool{{false, false}, {true, false}, {false, true}, {true, true}} {
+		successor, readopts := is[0], is[1]
+		queue = append(queue, visit{w: world{m: machine{awaiting: successor}, predecessor: successor, readopts: readopts}})
 	}
 	seen := map[world]bool{}
 	phases := map[phase]bool{}
@@ -362,7 +414,7 @@ func TestNoOrderOfEventsBreaksAPromise(t *testing.T) {
 		v := queue[0]
 		queue = queue[1:]
 		phases[v.w.m.phase] = true
-		for e := eventReady; e <= eventStop; e++ {
+		for e := eventReady; e <= eventReleased; e++ {
 			if !v.w.can(e) {
 				continue
 			}
@@ -380,7 +432,7 @@ func TestNoOrderOfEventsBreaksAPromise(t *testing.T) {
 			}
 		}
 	}
-	if len(phases) != int(phaseStopping)+1 {
+	if len(phases) != int(phaseReviving)+1 {
 		t.Errorf("the walk came to the phases %v only", phases)
 	}
 	t.Logf("%d worlds", len(seen))

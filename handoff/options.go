@@ -43,6 +43,33 @@ type Options struct {
 	// more, the oldest has to hurry. 0 means 64.
 	MaxDraining int
 
+	// Readopt has this generation see to the service once more if its successor, the
+	// main generation by now, dies while this one drains: by a crash or a SIGKILL, not
+	// by a stop. Then it starts a successor of its own version (on Linux the very
+	// file that it runs itself, whatever is on disk by now) with the sockets of
+	// Listen and ListenPacket, which it has kept open, and with what Keep and Store
+	// were given and is still open. Clients wait in the queues meanwhile; what only the
+	// dead one had, its requests and sockets that it had opened itself, is lost. There is no
+	// probation. The generations count on, the next upgrade takes the file
+	// on disk as ever. This generation drains on; if it is done earlier, it waits for
+	// its successor to be ready.
+	//
+	// There is one try. Of several generations that drain the youngest makes it. None
+	// does when the one that has died was upgrading, for then its own successor goes
+	// on, when this one has been told to hurry, or when its successor is another
+	// program. What is not readopted is left to the service manager.
+	//
+	// It is for services that nobody else would start again at once: those without a
+	// manager, or with one that goes by the PID file. Under systemd (INVOCATION_ID and
+	// NOTIFY_SOCKET are set) it has no effect: there the death of the main process is
+	// the end of the service, this process is ended too, and Restart= acts.
+	// To another manager MAINPID and READY=1 are sent, which it may heed.
+	//
+	// The price is that the sockets stay open until this generation has ended: what
+	// a newer version serves no more is not refused until then, and its addresses
+	// can't be bound.
+	Readopt bool
+
 	// PIDFile is a file that names the main generation's pid: a decimal number and
 	// a newline, mode 0644. It is replaced atomically when this one becomes the
 	// main generation and when its successor does, and removed when the service

@@ -170,7 +170,7 @@ func TestTheWayToAGenerationEndsWithIt(t *testing.T) {
 		theirs.Close()
 		ended := make(chan struct{})
 		u.post(occurrence{run: func() {
-			u.lost(&relative{SettledElder: link.SettledElder{Elder: link.Elder{Generation: generation}}, conn: ours})
+			u.lost(&relative{Elder: link.Elder{Generation: generation}, conn: ours})
 			close(ended)
 		}})
 		<-ended

@@ -87,6 +87,8 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	if u.stopped() {
 		u.awaitWord()
 		u.awaitElders()
+	} else {
+		u.awaitRevival()
 	}
 	return fault
 }

@@ -26,6 +26,7 @@ const (
 	hapDatagram  // a datagram of the successor is read
 	hapLink      // a message of an older generation is read, or the end of its link
 	hapGone      // the successor's end is noticed
+	hapBack      // a message of the newest generation is read, or the end of its link
 	hapTerm      // a SIGTERM arrives
 	hapManager   // the manager reads a datagram
 	hapSettled   // the manager has read what a generation waits for
@@ -34,6 +35,7 @@ const (
 	// In their time, which may be any.
 	hapClock // a timeout
 	hapExit  // a drain ends, and the process with it
+	hapDone  // a drain ends, and the main generation is asked whether the process may
 )
 
 // class says who makes something happen, and when.
@@ -81,7 +83,9 @@ func (w *simWorld) occasions(list []occasion) []occasion {
 		add(g.m.phase == phaseStarting, hapReady, p, nobody)
 		add(g.term, hapTerm, p, nobody)
 		add(g.clock != noClock && !g.term, hapClock, p, nobody)
-		add(g.gates == gatesClosed && !g.term && !w.unheard(p), hapExit, p, nobody)
+		waits := g.m.spare || g.m.phase == phaseReviving
+		add(g.gates == gatesClosed && !g.term && !w.unheard(p) && !waits, hapExit, p, nobody)
+		add(g.m.spare && !g.term && !g.asks, hapDone, p, nobody)
 		for k := range place(maxGenerations) {
 			c := &w.kids[k]
 			if c.parent == p && !c.gone {
@@ -89,6 +93,10 @@ func (w *simWorld) occasions(list []occasion) []occasion {
 				add(c.pid && c.hello, hapHello, p, k)
 				add(c.pid && c.datagrams[0] != wordNone, hapDatagram, p, k)
 				add(c.pid && !w.alive(k), hapGone, p, k)
+			}
+			if c.parent == p && !c.hello && !c.shut {
+				end := g.successor == k && g.m.spare && w.broken(k)
+				add(c.back[0] != wordNone || end, hapBack, p, k)
 			}
 			if c.holder == p {
 				add(c.link[0] != wordNone || c.shut || !w.alive(c.parent), hapLink, p, k)
@@ -209,7 +217,8 @@ func (s *sim) do(o occasion) {
 			s.terminate(p, o.from)
 		}
 	case hapHello:
-		s.kids[o.from].hello, s.kids[o.from].linked = false, true
+		c := &s.kids[o.from]
+		c.hello, c.linked, c.heir = false, true, s.readopt
 	case hapDatagram:
 		s.noted(p, o.from, s.kids[o.from].datagrams.pop())
 	case hapLink:
@@ -223,11 +232,23 @@ func (s *sim) do(o occasion) {
 		if s.gens[p].successor == o.from {
 			s.handle(p, eventSuccessorGone, errSim, false)
 		}
+	case hapBack:
+		if s.kids[o.from].back[0] != wordNone {
+			s.answered(p, o.from, s.kids[o.from].back.pop())
+		} else {
+			s.deserted(p, o.from)
+		}
+	case hapDone:
+		s.decide(p)
 	case hapManager:
 		s.managerReads()
 	case hapSettled:
 		s.gens[p].settling = false
-		s.handle(p, eventProbationOver, nil, false)
+		e := eventProbationOver
+		if s.gens[p].m.phase == phaseReviving {
+			e = eventSuccessorReady
+		}
+		s.handle(p, e, nil, false)
 	case hapMainEnded:
 		s.mainEnded()
 	case hapClock:
@@ -256,6 +277,9 @@ func (s *sim) open(p place, met bool) {
 func (s *sim) stopped(p place) {
 	g := &s.gens[p]
 	g.term, g.told = false, true
+	if s.owes == p {
+		s.owes = nobody
+	}
 	s.stop = s.stop || p == s.office
 	if g.life == born {
 		s.bury(p, ended) // nobody has asked for the signal yet
@@ -291,6 +315,10 @@ func (s *sim) exit(p place) {
 	if k := g.successor; k != nobody && (s.kids[k].doomed || s.kids[k].ending) && s.alive(k) {
 		s.say("kills %v", k)
 		s.bury(k, ended)
+	}
+	s.disinherit(p)
+	if s.blown {
+		return
 	}
 	s.bury(p, exited)
 }
@@ -374,6 +402,10 @@ func (o occasion) String() string {
 		return who + " reads the link to " + fmt.Sprint(o.older())
 	case hapGone:
 		return who + " notices the end of " + from
+	case hapBack:
+		return who + " reads the link to its successor " + from
+	case hapDone:
+		return who + " has drained"
 	case hapTerm:
 		return "the SIGTERM reaches " + who
 	case hapManager:

@@ -20,6 +20,8 @@ type rules struct {
 	trustsStrangers      bool // appoint takes a successor that is dead, and whose hello wasn't read, for another program
 	hastens              bool // appoint doesn't wait until the manager has read who takes over
 	stopsInSilence       bool // a generation that isn't main yet doesn't say that it stops
+	keepsHeir            bool // a generation has its heir while it upgrades, too
+	ignoresHeir          bool // deserted readopts without being the heir
 	forwardsNotes        bool // noted passes on what it hears after the commit as well
 	adoptsLate           bool // lost adopts only a service that is idle
 }
@@ -98,7 +100,7 @@ func (s *sim) prepare(p place, e event, cause error) (_ event, _ error, wait boo
 	switch {
 	case e == eventReady && g.m.phase == phaseStarting && !g.m.awaiting:
 		s.namePID(p)
-	case e == eventProbationOver && g.m.phase == phaseProbation:
+	case e == eventProbationOver && g.m.phase == phaseProbation, e == eventSuccessorReady && g.m.phase == phaseReviving:
 		if !g.settled {
 			s.propose(p)
 			if s.blown || g.settling {
@@ -145,6 +147,9 @@ func (s *sim) appoint(p place) bool {
 	}
 	// The end of the file says that it is dead.
 	s.say("finds %v dead", to)
+	if s.gens[p].m.phase == phaseReviving {
+		return false
+	}
 	s.tellManager(p, wordPerson+word(p))
 	s.namePID(p)
 	return false
@@ -168,7 +173,7 @@ func (s *sim) handOver(p place) {
 
 // take notes who is the main generation.
 func (s *sim) take(p place) {
-	s.office = p
+	s.office, s.owes = p, nobody
 	if s.gens[p].told {
 		s.stop = true
 	}
@@ -219,6 +224,15 @@ func (s *sim) perform(p place, st step) {
 	case actDrain:
 		s.drain(p)
 	case actHurry: // a drain may end at any time here
+	case actRevive:
+		s.revive(p)
+	case actForsake:
+		s.say("gives the service up")
+		g.clock, s.owed, s.owes = noClock, false, nobody
+	case actRelease:
+		if !s.blown {
+			s.releaseSpare(p, false)
+		}
 	}
 }
 
@@ -302,6 +316,14 @@ func (s *sim) start(p place) {
 	}
 	s.owed = false
 	s.tellManager(p, wordReloading)
+	if !s.rules.keepsHeir {
+		s.appointHeir(p)
+	}
+	s.launch(p)
+}
+
+// launch is Upgrader.follow.
+func (s *sim) launch(p place) {
 	if int(s.births) == maxGenerations {
 		s.say("cannot start another")
 		s.gens[p].successor = nobody
@@ -314,7 +336,7 @@ func (s *sim) start(p place) {
 	k := place(s.births)
 	s.births++
 	s.say("starts %v", k)
-	s.gens[k] = simGeneration{life: born, successor: nobody}
+	s.gens[k] = simGeneration{life: born, successor: nobody, heir: nobody}
 	s.kids[k] = simChild{parent: p, holder: k}
 	s.gens[p].successor, s.gens[p].clock = k, readyClock
 }
@@ -330,6 +352,7 @@ func (s *sim) fail(p place) {
 			s.kids[k].shut = true
 		}
 		g.successor = nobody
+		s.appointHeir(p)
 	}
 	g.asked = false
 }
@@ -365,8 +388,13 @@ func (s *sim) commit(p place) {
 	}
 	s.say("hands over to %v", g.successor)
 	g.clock, g.main = noClock, false
+	for k := range place(maxGenerations) {
+		if g.spare&(1<<k) != 0 {
+			s.introduce(p, k)
+		}
+	}
 	elders := g.elders
-	g.elders = 0
+	g.elders, g.heir = 0, nobody
 	for k := range place(maxGenerations) {
 		if elders&(1<<k) != 0 {
 			s.passOn(p, k)
@@ -376,6 +404,16 @@ func (s *sim) commit(p place) {
 
 // passOn is Upgrader.passOn, of the link k.
 func (s *sim) passOn(p, k place) {
+	if s.gens[p].m.phase != phaseReviving {
+		s.introduce(p, k)
+	}
+	if s.readopt && !s.blown {
+		s.gens[p].spare |= 1 << k
+	}
+}
+
+// introduce is Upgrader.introduce.
+func (s *sim) introduce(p, k place) {
 	to := s.gens[p].successor
 	if !s.effect() {
 		return
@@ -391,6 +429,10 @@ func (s *sim) passOn(p, k place) {
 // forward is Upgrader.forward.
 func (s *sim) forward(p place) {
 	to := s.gens[p].successor
+	if s.kids[to].doomed || s.kids[to].ending {
+		s.owed = false // nobody is there who could
+		return
+	}
 	if s.kids[to].holder == nobody && s.kids[to].cut {
 		s.owed = false // who should is dead, by a kill
 	}
@@ -405,6 +447,11 @@ func (s *sim) drain(p place) {
 	if g.m.phase != phaseDraining {
 		if g.main {
 			s.tellManager(p, wordStopping)
+			for k := range place(maxGenerations) {
+				if g.elders&(1<<k) != 0 {
+					s.reply(k, wordHurry)
+				}
+			}
 		}
 		if g.awaits && !s.rules.stopsInSilence {
 			if c := &s.kids[p]; s.effect() && s.alive(c.parent) {
@@ -413,6 +460,7 @@ func (s *sim) drain(p place) {
 			}
 		}
 	}
+	g.m.spare = g.m.phase == phaseDraining && s.readopt
 	g.gates = gatesClosed
 }
 
@@ -428,11 +476,15 @@ func (s *sim) noted(p, k place, w word) {
 			s.tellManager(p, wordNote)
 		}
 	case wordReady:
-		if g.m.phase == phaseUpgrading {
+		if g.m.phase == phaseUpgrading || g.m.phase == phaseReviving {
 			s.kids[k].ready = true
 			s.handle(p, eventSuccessorReady, nil, false)
 		}
 	case wordStopping:
+		if g.m.phase == phaseDraining {
+			s.handle(p, eventReleased, nil, false)
+			return
+		}
 		s.handle(p, eventSuccessorFailed, errSim, false)
 	}
 }
@@ -444,6 +496,9 @@ func (s *sim) heard(p, k place, w word) {
 	case w == wordCommit && g.awaits && k == p:
 		g.awaits = false
 		s.addElder(p, k)
+		if s.readopt {
+			g.heir = k
+		}
 		s.handle(p, eventCommitted, nil, false)
 	case w >= wordPerson:
 		e := place(w - wordPerson)
@@ -451,16 +506,24 @@ func (s *sim) heard(p, k place, w word) {
 		s.addElder(p, e)
 	case w == wordUpgrade:
 		s.handle(p, eventSignal, nil, false)
+	case w == wordLeaving:
+		s.letGo(p, k)
 	}
 }
 
 // addElder is Upgrader.addElder.
 func (s *sim) addElder(p, k place) {
-	if s.gens[p].m.phase == phaseDraining {
+	g := &s.gens[p]
+	if g.m.phase == phaseDraining || g.m.phase == phaseReviving {
 		s.passOn(p, k)
 		return
 	}
-	s.gens[p].elders |= 1 << k
+	g.elders |= 1 << k
+	if g.m.phase == phaseStopping {
+		s.reply(k, wordHurry)
+		return
+	}
+	s.appointHeir(p)
 }
 
 // lost is Upgrader.lost, of the link k.
@@ -480,6 +543,11 @@ func (s *sim) lost(p, k place) {
 		return
 	}
 	g.elders &^= 1 << k
+	g.leaving &^= 1 << k
+	if g.heir == k {
+		g.heir = nobody
+	}
+	s.appointHeir(p)
 }
 
 // adopt is Upgrader.adopt.

@@ -25,7 +25,7 @@ func (s *sim) check() {
 			mains++
 		}
 		switch g.m.phase {
-		case phaseUpgrading, phaseProbation, phaseAborting:
+		case phaseUpgrading, phaseProbation, phaseAborting, phaseReviving:
 			upgrades++
 		}
 		successors := 0
@@ -44,7 +44,10 @@ func (s *sim) check() {
 	if mains > 1 {
 		s.breaks(propMain, "there are two main generations")
 	}
-	holds := func(p place) bool { return s.alive(p) && s.gens[p].gates != gatesClosed }
+	holds := func(p place) bool {
+		g := &s.gens[p]
+		return s.alive(p) && (g.gates != gatesClosed || g.m.spare || g.m.phase == phaseReviving)
+	}
 	if s.ready && !s.excused() && !s.any(holds) {
 		s.breaks(propAccepts, "nobody holds the listeners: what waits in the queue is reset")
 	}

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +170,14 @@ func everyManager(left budget) []simWorld {
 	return worlds
 }
 
+// readopting is the beginning of a service with Options.Readopt, for which a manager
+// that sees its main process die leaves little to do.
+func readopting(h hears, left budget) simWorld {
+	w := newSimWorld(h, left)
+	w.readopt = true
+	return w
+}
+
 // threeThings lets any three things happen from outside, with two signals, one stop
 // and one kill at most.
 var threeThings = budget{all: 3, signals: 2, stops: 1, kills: 1, calls: 1, faults: 1}
@@ -178,13 +187,21 @@ var twoKills = budget{all: 4, signals: 2, stops: 1, kills: 2}
 
 func TestNoOrderOfWhatHappensToThreeGenerationsBreaksAProperty(t *testing.T) {
 	t.Parallel()
+	long := os.Getenv("HANDOFF_TEST_LONG") == "1"
 	budgets := []budget{threeThings, twoKills}
 	if testing.Short() || raceEnabled {
 		budgets = []budget{{all: 2, signals: 2, stops: 1, kills: 1, calls: 1, faults: 1}}
 	}
 	for _, left := range budgets {
-		for _, w := range everyManager(left) {
-			t.Run(fmt.Sprintf("%d things, %v", left.all, w.manager.hears), func(t *testing.T) {
+		worlds := everyManager(left)
+		switch {
+		case long:
+			worlds = append(worlds, readopting(hearsMain, left), readopting(hearsAll, left), readopting(hearsNobody, left))
+		case left.kills == 1:
+			worlds = append(worlds, readopting(hearsNobody, left))
+		}
+		for _, w := range worlds {
+			t.Run(fmt.Sprintf("%d things, %v, readopt=%v", left.all, w.manager.hears, w.readopt), func(t *testing.T) {
 				t.Parallel()
 				begin := time.Now()
 				x := search{rules: production}
@@ -206,15 +223,16 @@ var mutants = []struct {
 	fault    string
 	property string
 	rules    rules
+	readopt  bool
 }{
-	{"it pauses before the successor is ready", propAccepts, rules{handle: after(actStart, actPause)}},
+	{"it pauses before the successor is ready", propAccepts, rules{handle: after(actStart, actPause)}, false},
 	{"it commits before the probation ends", propProbation, rules{handle: func(m *machine, e event, cause error) []step {
 		if e == eventSuccessorReady && m.phase == phaseUpgrading {
 			m.phase = phaseDraining
 			return do(actPause, actCommit, actSucceed, actDrain)
 		}
 		return m.handle(e, cause)
-	}}},
+	}}, false},
 	{"it says STOPPING=1 after the commit", propSilence, rules{handle: func(m *machine, e event, cause error) []step {
 		steps := m.handle(e, cause)
 		if e == eventProbationOver && m.phase == phaseDraining {
@@ -222,41 +240,57 @@ var mutants = []struct {
 			return do(actDrain, actCommit, actSucceed)
 		}
 		return steps
-	}}},
-	{"it forgets to resume when the successor dies in its probation", propAccepts, rules{handle: without(actResume, eventSuccessorGone)}},
-	{"it forgets to resume when the successor fails its probation", propAccepts, rules{handle: without(actResume, eventSuccessorFailed)}},
+	}}, false},
+	{"it forgets to resume when the successor dies in its probation", propAccepts, rules{handle: without(actResume, eventSuccessorGone)}, false},
+	{"it forgets to resume when the successor fails its probation", propAccepts, rules{handle: without(actResume, eventSuccessorFailed)}, false},
 	{"it starts a second successor", propOne, rules{handle: func(m *machine, e event, cause error) []step {
 		if e == eventSignal && m.phase == phaseUpgrading {
 			return do(actStart)
 		}
 		return m.handle(e, cause)
-	}}},
+	}}, false},
 	{"a successor is the main generation when it is ready", propMain, rules{handle: func(m *machine, e event, cause error) []step {
 		if e == eventReady {
 			m.awaiting = false
 		}
 		return m.handle(e, cause)
-	}}},
-	{"an orphan does not become the main generation", propMain, rules{handle: without(actBecome, eventOrphaned)}},
-	{"a signal in the probation is forgotten at the commit", propSignal, rules{handle: without(actForward, eventProbationOver)}},
+	}}, false},
+	{"an orphan does not become the main generation", propMain, rules{handle: without(actBecome, eventOrphaned)}, false},
+	{"a signal in the probation is forgotten at the commit", propSignal, rules{handle: without(actForward, eventProbationOver)}, false},
 	{"a signal during an upgrade is forgotten when that fails", propSignal, rules{handle: func(m *machine, e event, cause error) []step {
 		if e == eventSuccessorGone {
 			m.wanted = false
 		}
 		return m.handle(e, cause)
-	}}},
-	{"a generation that drains keeps a signal to itself", propSignal, rules{handle: without(actForward, eventSignal)}},
-	{"a call has no answer when the upgrade fails", propAnswer, rules{handle: without(actFail, eventSuccessorGone)}},
-	{"a call during an upgrade is not refused", propAnswer, rules{handle: without(actRefuse, eventUpgrade)}},
-	{"a stop leaves the successor alone", propStop, rules{handle: without(actEnd, eventStop)}},
+	}}, false},
+	{"a generation that drains keeps a signal to itself", propSignal, rules{handle: without(actForward, eventSignal)}, false},
+	{"a call has no answer when the upgrade fails", propAnswer, rules{handle: without(actFail, eventSuccessorGone)}, false},
+	{"a call during an upgrade is not refused", propAnswer, rules{handle: without(actRefuse, eventUpgrade)}, false},
+	{"a stop leaves the successor alone", propStop, rules{handle: without(actEnd, eventStop)}, false},
 
 	// And of the code around the machine.
-	{"it commits to a successor that is dead", propAccepts, rules{ignoresDeadSuccessor: true}},
-	{"it takes a dead successor that was not heard of for another program", propAccepts, rules{trustsStrangers: true}},
-	{"it commits before the manager knows", propMainPID, rules{hastens: true}},
-	{"a successor that stops does not say so", propAccepts, rules{stopsInSilence: true}},
-	{"it passes on a notification after the commit", propSilence, rules{forwardsNotes: true}},
-	{"an orphan that is to upgrade does not name itself", propMainPID, rules{adoptsLate: true}},
+	{"it commits to a successor that is dead", propAccepts, rules{ignoresDeadSuccessor: true}, false},
+	{"it takes a dead successor that was not heard of for another program", propAccepts, rules{trustsStrangers: true}, false},
+	{"it commits before the manager knows", propMainPID, rules{hastens: true}, false},
+	{"a successor that stops does not say so", propAccepts, rules{stopsInSilence: true}, false},
+	{"it passes on a notification after the commit", propSilence, rules{forwardsNotes: true}, false},
+	{"an orphan that is to upgrade does not name itself", propMainPID, rules{adoptsLate: true}, false},
+
+	// And of Options.Readopt.
+	{"an heir does nothing", propAccepts, rules{handle: func(m *machine, e event, cause error) []step {
+		if e == eventDeserted {
+			e = eventReleased
+		}
+		return m.handle(e, cause)
+	}}, true},
+	{"a generation that is to hurry keeps its sockets", propStop, rules{handle: func(m *machine, e event, cause error) []step {
+		if e == eventReleased {
+			return nil
+		}
+		return m.handle(e, cause)
+	}}, true},
+	{"a generation has its heir while it upgrades", propMain, rules{keepsHeir: true}, true},
+	{"one that is not the heir readopts", propMain, rules{ignoresHeir: true}, true},
 }
 
 // without is the machine that leaves out an action at an event.
@@ -299,7 +333,11 @@ func TestEachSeededFaultBreaksItsProperty(t *testing.T) {
 					t.Skip("this fault takes more worlds than the short search has")
 				}
 				x := search{rules: m.rules}
-				f = x.run(everyManager(left)...)
+				beginnings := everyManager(left)
+				if m.readopt {
+					beginnings = []simWorld{readopting(hearsNobody, left)}
+				}
+				f = x.run(beginnings...)
 			}
 			if f == nil {
 				t.Fatal("the model finds nothing wrong")

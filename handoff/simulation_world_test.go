@@ -68,7 +68,11 @@ const (
 	wordNote // a line that is not about readiness: FDSTORE=1, STATUS=…
 	wordCommit
 	wordUpgrade
-	wordPerson word = 10 // + a place: MAINPID, or the link of an elder
+	wordHeir    // these go the other way: KindHeir, and its contrary
+	wordNotHeir // …
+	wordHurry
+	wordLeaving           // a drain has ended
+	wordPerson  word = 10 // + a place: MAINPID, or the link of an elder
 )
 
 // queue is what is on its way from one to another, in order.
@@ -98,11 +102,16 @@ type simGeneration struct {
 	m     machine
 	gates gates
 
-	main   bool  // Upgrader.main
-	asked  bool  // Upgrader.answer: a call of Upgrade waits
-	clock  clock // Upgrader.clock
-	awaits bool  // family.predecessor: of the link to who started this one
-	elders uint8 // family.elders: a set of links
+	main    bool  // Upgrader.main
+	asked   bool  // Upgrader.answer: a call of Upgrade waits
+	clock   clock // Upgrader.clock
+	awaits  bool  // family.predecessor: of the link to who started this one
+	elders  uint8 // family.elders: a set of links
+	heir    place // family.heir: one of them
+	leaving uint8 // those that have nothing left to do
+
+	spare uint8 // spare.elders: a set of links
+	asks  bool  // decide has asked whether it may go
 
 	successor place // Upgrader.successor
 	settling  bool  // it waits for the manager, see appoint
@@ -128,6 +137,8 @@ type simChild struct {
 	datagrams queue // to the socket of its NOTIFY_SOCKET
 	hello     bool  // its hello is on its way
 	link      queue // from the parent's end of the link to the other
+	back      queue // from there to the parent
+	heir      bool  // successor.heir
 	holder    place // who has the other end
 	cut       bool  // that end was lost by a kill from outside
 	shut      bool  // the parent has closed its end
@@ -189,18 +200,20 @@ type simWorld struct {
 	manager simManager
 	pidFile place
 	left    budget
+	readopt bool // Options.Readopt
 
 	// What the properties are about.
 	ready  bool  // somebody was ready
 	office place // who is the main generation: it became so, or was committed to
 	owed   bool  // an upgrade signal was taken and no upgrade has begun since
 	stop   bool  // the main generation was told to stop
+	owes   place // who has to readopt the service
 }
 
 func newSimWorld(h hears, left budget) simWorld {
-	w := simWorld{births: 1, office: 0, left: left, pidFile: nobody}
+	w := simWorld{births: 1, office: 0, left: left, pidFile: nobody, owes: nobody}
 	for i := range w.gens {
-		w.gens[i].successor = nobody
+		w.gens[i].successor, w.gens[i].heir = nobody, nobody
 		w.kids[i].parent, w.kids[i].holder = nobody, nobody
 	}
 	w.gens[0].life = born
@@ -221,6 +234,31 @@ func (w *simWorld) serves(p place) bool {
 	return ph != phaseDraining && ph != phaseStopping
 }
 
+// readopts tells of a generation that drains and can know that the main generation,
+// which has been killed, had it for its heir.
+func (w *simWorld) readopts(p place) bool {
+	g := &w.gens[p]
+	if !g.m.spare {
+		return false
+	}
+	for _, said := range w.kids[g.successor].back {
+		if said == wordNotHeir || said == wordHurry {
+			return false
+		}
+	}
+	return w.kids[g.successor].heir && w.broken(g.successor) && !g.term
+}
+
+// broken tells whether nobody has the other end of link k.
+func (w *simWorld) broken(k place) bool {
+	return w.kids[k].holder == nobody && !w.kept(k)
+}
+
+// kept tells whether a generation that drains has a duplicate of the other end.
+func (w *simWorld) kept(k place) bool {
+	return w.any(func(p place) bool { return w.gens[p].spare&(1<<k) != 0 })
+}
+
 func (w *simWorld) any(is func(place) bool) bool {
 	for p := range place(maxGenerations) {
 		if is(p) {
@@ -233,14 +271,15 @@ func (w *simWorld) any(is func(place) bool) bool {
 // excused: the service was told to stop, or its main process was killed from
 // outside when nobody else was there to go on.
 func (w *simWorld) excused() bool {
-	return w.stop || w.manager.over || w.gens[w.office].life == killed && !w.any(w.serves)
+	return w.stop || w.manager.over || w.gens[w.office].life == killed && !w.any(w.serves) && w.owes == nobody
 }
 
 // bury is the end of a process: the kernel closes what it held.
 func (w *simWorld) bury(p place, how life) {
 	g := &w.gens[p]
 	told, candidate, carried := g.told, p != w.office && !g.handed, w.carried()
-	*g = simGeneration{life: how, successor: nobody, told: told}
+	w.releaseSpare(p, how == killed)
+	*g = simGeneration{life: how, successor: nobody, heir: nobody, told: told}
 	if how == killed && p == w.office {
 		w.stop = false // it can't see to the end of others any more
 	}
@@ -251,6 +290,9 @@ func (w *simWorld) bury(p place, how life) {
 			c.pid, c.doomed, c.ending, c.linked, c.ready = false, false, false, false, false
 			c.datagrams, c.hello = queue{}, false
 		}
+		if c.parent == p {
+			c.back, c.heir = queue{}, false
+		}
 		if c.holder == p {
 			w.lose(k, how == killed)
 		}
@@ -258,6 +300,16 @@ func (w *simWorld) bury(p place, how life) {
 	c := &w.kids[p]
 	if !w.alive(c.parent) {
 		c.datagrams, c.hello = queue{}, false
+	}
+	if w.owes == p {
+		w.owes = nobody
+	}
+	if how == killed && p == w.office && !told {
+		for q := range place(maxGenerations) {
+			if w.alive(q) && w.readopts(q) {
+				w.owes = q
+			}
+		}
 	}
 	// A wish ends with whom it was told to, if that was killed, or was not to be the
 	// main generation in the end.
@@ -269,11 +321,26 @@ func (w *simWorld) bury(p place, how life) {
 // lose closes the other end of a link, with what was on its way.
 func (w *simWorld) lose(k place, byKill bool) {
 	c := &w.kids[k]
+	c.holder, c.cut = nobody, byKill
+	if w.kept(k) {
+		return
+	}
 	q := c.link
-	c.holder, c.link, c.cut = nobody, queue{}, byKill
+	c.link = queue{}
 	for _, m := range q {
 		if m >= wordPerson {
 			w.lose(place(m-wordPerson), byKill)
+		}
+	}
+}
+
+// releaseSpare closes the ends of links that p has kept.
+func (w *simWorld) releaseSpare(p place, byKill bool) {
+	kept := w.gens[p].spare
+	w.gens[p].spare = 0
+	for k := range place(maxGenerations) {
+		if kept&(1<<k) != 0 && w.broken(k) {
+			w.lose(k, byKill)
 		}
 	}
 }

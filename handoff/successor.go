@@ -44,6 +44,8 @@ type successor struct {
 	// leaving: it has said that it stops, so it needs no signal, which would have it
 	// hurry.
 	leaving  bool
+	heir     bool          // this generation is to start another one should it die
+	newest   int           // the generation of who said so, or its own
 	patience time.Duration // how long it may take to end by itself when it has failed
 	status   string
 	errno    error
@@ -56,7 +58,13 @@ const grace = 5 * time.Second
 func (u *Upgrader) start() {
 	u.log.Info("starting a successor", "command", u.command().Path)
 	u.tellManager(Reloading, Status(fmt.Sprintf("Upgrading to generation %d", u.generation+1)))
-	s, err := u.newSuccessor()
+	u.appointHeir() // nobody: should this process die, the successor goes on by itself
+	s, err := u.newSuccessor(u.command(), link.Hello{State: true}, u.exports)
+	u.follow(s, err)
+}
+
+// follow starts what was prepared, unless that has failed.
+func (u *Upgrader) follow(s *successor, err error) {
 	u.successor = s
 	if err != nil {
 		u.handle(occurrence{event: eventSuccessorGone, cause: err, from: s})
@@ -67,9 +75,9 @@ func (u *Upgrader) start() {
 }
 
 // newSuccessor prepares everything but the process. It returns a successor on
-// errors too, for the report.
-func (u *Upgrader) newSuccessor() (*successor, error) {
-	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace}
+// errors too, for the report. The hello is completed.
+func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() ([]*os.File, []origin, error)) (*successor, error) {
+	s := &successor{cmd: cmd, hello: hello, sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace, newest: u.generation + 1}
 	if err := u.refusal(); err != nil {
 		return s, err
 	}
@@ -77,8 +85,8 @@ func (u *Upgrader) newSuccessor() (*successor, error) {
 		return s, errors.New("handoff: this process's own path is unknown; set Options.Command")
 	}
 	var err error
-	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.manager.address, State: true}
-	if s.files, s.hello.Files, err = u.exports(); err != nil {
+	s.hello.Version, s.hello.PID, s.hello.Generation, s.hello.Manager = link.Version, os.Getpid(), u.generation, u.manager.address
+	if s.files, s.hello.Files, err = exports(); err != nil {
 		return s, err
 	}
 	if s.inbox, err = notify.Listen(); err != nil {
@@ -98,6 +106,9 @@ func (u *Upgrader) command() *exec.Cmd {
 		Stdin:  os.Stdin,
 		Stdout: os.Stdout,
 		Stderr: os.Stderr,
+	}
+	if cmd.Path == "" {
+		cmd.Path = u.program
 	}
 	if cmd.Path == "" {
 		cmd.Path = started.path
@@ -188,7 +199,8 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	if errno := m.Errno(); errno != 0 {
 		s.errno = errno
 	}
-	if d := m.ExtendTimeout(); d > 0 && u.machine.phase == phaseUpgrading {
+	starting := u.machine.phase == phaseUpgrading || u.machine.phase == phaseReviving
+	if d := m.ExtendTimeout(); d > 0 && starting {
 		u.awaitReady(d)
 	}
 	// Once it is the main generation, it speaks for itself.
@@ -200,7 +212,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		u.tellManager(states...)
 	}
 	switch {
-	case m.Ready() && u.machine.phase == phaseUpgrading:
+	case m.Ready() && starting:
 		s.ready = true
 		_, s.moves = m.Get("X_HANDOFF_CONNECTIONS")
 		_, s.stateful = m.Get("X_HANDOFF_STATE")
@@ -212,6 +224,8 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		}
 		s.patience = u.opts.DrainTimeout + grace
 		u.handle(occurrence{event: eventSuccessorFailed, cause: ErrStops, from: s})
+	case m.Stopping(): // this has crossed the commit
+		u.handle(occurrence{event: eventReleased})
 	}
 }
 

@@ -18,6 +18,7 @@ type Upgrader struct {
 	opts       Options
 	log        *slog.Logger
 	generation int
+	program    string // the path that leads to the next version; "" if our start tells it
 
 	inherited *Set
 	origins   []origin // of what is in inherited, by index, as the predecessor told
@@ -30,6 +31,7 @@ type Upgrader struct {
 	hastened  bool // by a stop signal, see hasten
 	family    family
 	manager   manager
+	spare     spare
 
 	events   chan occurrence
 	signals  chan os.Signal

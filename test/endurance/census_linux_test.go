@@ -139,9 +139,10 @@ var notifyName = regexp.MustCompile(`@handoff-notify-\w+`)
 
 // normal replaces in an environment what names one process.
 func (s *subject) normal(pid int, env []string) []string {
-	own := regexp.MustCompile(`\b` + strconv.Itoa(pid) + `\b`)
+	// Not at the end of a name: in a pid namespace the number may be a small one.
+	own := regexp.MustCompile(`([= ])` + strconv.Itoa(pid) + `\b`)
 	for i, entry := range env {
-		env[i] = notifyName.ReplaceAllString(own.ReplaceAllString(entry, "PID"), "@handoff-notify-…")
+		env[i] = notifyName.ReplaceAllString(own.ReplaceAllString(entry, "${1}PID"), "@handoff-notify-…")
 	}
 	slices.Sort(env)
 	return env

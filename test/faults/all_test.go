@@ -22,6 +22,7 @@ func scenarios() []*scenario {
 		limitScenarios(),
 		fileScenarios(),
 		startScenarios(),
+		readoptScenarios(),
 		namespaceScenarios(),
 	)
 }

@@ -35,6 +35,7 @@ type loss struct {
 	from string // "" if it could not connect
 	err  error
 	when time.Time
+	kept bool // the connection had been idle, after other requests
 }
 
 const (
@@ -65,6 +66,7 @@ func (c *clients) work(keep bool) {
 	tick := time.NewTicker(clientPeriod)
 	defer tick.Stop()
 	var conn net.Conn
+	kept := false
 	for number := 0; ; number++ {
 		select {
 		case <-c.stopping:
@@ -77,13 +79,14 @@ func (c *clients) work(keep bool) {
 		if conn == nil {
 			var err error
 			if conn, err = net.DialTimeout("tcp", c.addr, clientTimeout); err != nil {
-				c.lost("", err)
+				c.lost(loss{err: err})
 				continue
 			}
+			kept = false
 		}
 		goOn, err := exchange(conn, fmt.Sprintf("request %d of %p", number, c), keep)
 		if err != nil {
-			c.lost(conn.LocalAddr().String(), err)
+			c.lost(loss{from: conn.LocalAddr().String(), err: err, kept: kept})
 		} else {
 			c.answered.Add(1)
 		}
@@ -91,13 +94,15 @@ func (c *clients) work(keep bool) {
 			conn.Close()
 			conn = nil
 		}
+		kept = true
 	}
 }
 
-func (c *clients) lost(from string, err error) {
+func (c *clients) lost(l loss) {
+	l.when = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.losses = append(c.losses, loss{from, err, time.Now()})
+	c.losses = append(c.losses, l)
 }
 
 // exchange sends one request and reads its answer; goOn tells whether the

@@ -267,7 +267,9 @@ func (s *service) checkLosses() {
 	for _, l := range s.load.stop() {
 		pid, _ := strconv.Atoi(by[l.from])
 		switch {
-		case l.from == "" && s.c.serves == nobody:
+		case s.c.serves == nobody && (l.from == "" || l.kept && s.c.loses == ""):
+			// A service that stops closes what has been idle for half a second, and on
+			// a busy machine a client takes longer for its next request.
 		case l.from == "":
 			s.t.Errorf("%v: a connection was refused: %v", l.when, l.err)
 		case pid == 0:

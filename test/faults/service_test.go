@@ -135,22 +135,28 @@ func (s *service) main() (int, error) {
 
 // serving asks on a new connection who answers.
 func (s *service) serving() (int, error) {
-	conn, err := net.DialTimeout("tcp", s.addr, 10*time.Second)
+	body, err := s.ask()
 	if err != nil {
 		return 0, err
+	}
+	pid, _, _ := strings.Cut(body, " ")
+	return strconv.Atoi(pid)
+}
+
+// ask returns the pid, the generation and the version of who answers.
+func (s *service) ask() (string, error) {
+	conn, err := net.DialTimeout("tcp", s.addr, 10*time.Second)
+	if err != nil {
+		return "", err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return 0, err
+		return "", err
 	}
 	fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
 	answer, err := io.ReadAll(conn)
-	if err != nil {
-		return 0, err
-	}
 	_, body, _ := strings.Cut(string(answer), "\r\n\r\n")
-	pid, _, _ := strings.Cut(body, " ")
-	return strconv.Atoi(pid)
+	return body, err
 }
 
 func (s *service) log() string {

@@ -32,8 +32,14 @@ service manager's Restart= is the answer to the one, and the other was asked for
 "Old or new": the successor's readiness and the end of ReadyTimeout wait side by
 side for the old process to go on.
 
-Not here: ENFILE, which would hit the whole machine, and which the library meets
-where it meets EMFILE; and jumps of CLOCK_REALTIME. Those can't matter, because
+"Readopt": with Options.Readopt, by which a draining generation starts its own version
+again when the main one has died. Where nobody serves in spite of it, the
+one try that it has was used or has failed; "third" is the main generation after two
+upgrades.
+
+Not here: ENFILE, the system's table of open files, which would be full for the whole
+machine. The library meets it where it meets EMFILE; two tests of the library put it
+there by hand (handoff/fullfiles_test.go). Nor jumps of CLOCK_REALTIME. Those can't matter, because
 every timeout here is measured by Go's monotonic clock; a test sees to it that no
 time of another kind is used.
 

@@ -27,6 +27,7 @@ const (
 	elder  = 4
 	status = 6
 	moved  = 7
+	heir   = 9
 )
 
 // packet is a message of a link, byte by byte.
@@ -281,6 +282,8 @@ func TestNoPredecessorKeepsAServiceFromServing(t *testing.T) {
 			})
 		}},
 		{"SendsManyStatuses", 8, flood(status, `{"connections":9223372036854775807}`)},
+		{"LeavesManyTimes", 8, flood(status, `{"leaving":true}`)},
+		{"SendsManyHeirs", 8, flood(heir, `{"heir":true,"generation":-1}`)},
 		{"SendsManyHurries", 8, flood(hurry, `{}`)},
 		{"SendsManyCommits", 8, flood(commit, `{}`)},
 		{"SendsManyHellos", 8, flood(hello, goodHello)},

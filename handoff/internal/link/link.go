@@ -45,6 +45,9 @@ const (
 	KindConnection Kind = 7
 	// KindTaken answers it; the body is a [Taken].
 	KindTaken Kind = 8
+	// KindHeir tells a draining generation, from the main one, whether it is to start
+	// another main generation should the sender die; the body is an [Heir].
+	KindHeir Kind = 9
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -64,8 +67,16 @@ type Hello struct {
 	Version    int `json:"version"`
 	PID        int `json:"pid"`
 	Generation int `json:"generation"`
+	// Heirs is the successor's: it sends [KindHeir], and until then its predecessor
+	// is its heir.
+	Heirs bool `json:"heirs,omitempty"`
 	// The rest is the predecessor's.
 
+	// Next is the successor's generation; 0 means the next one.
+	Next int `json:"next,omitempty"`
+	// Program is the path that leads to the next version, for a successor that was
+	// not started by it.
+	Program string `json:"program,omitempty"`
 	// Manager is the service manager's own NOTIFY_SOCKET.
 	Manager string `json:"manager,omitempty"`
 	// Files tells of the exported descriptors what LISTEN_FDNAMES can't, in its
@@ -111,11 +122,22 @@ type Elder struct {
 	PID        int  `json:"pid"`
 	Generation int  `json:"generation"`
 	Hurried    bool `json:"hurried,omitempty"` // it has been told to hurry
+	// Settled are the listeners for which it sends no KindMove any more.
+	Settled []Settled `json:"settled,omitempty"`
+}
+
+// Heir tells whether the receiver is the sender's heir, and the sender's generation.
+type Heir struct {
+	Heir       bool `json:"heir"`
+	Generation int  `json:"generation"`
 }
 
 // Status is how far a draining generation is.
 type Status struct {
 	Connections int `json:"connections"` // that are left
+	// Leaving: it is about to end, if the receiver lives, which says so by a
+	// [KindHeir].
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // Connection is a connection that is waiting for its next request.

@@ -84,7 +84,7 @@ func TestAMessageArrivesWithItsFiles(t *testing.T) {
 	w.Close()
 	m := receive(t, b)
 	var got Elder
-	if err := m.Decode(&got); err != nil || got != want || m.Kind != KindElder || len(m.Files) != 2 {
+	if err := m.Decode(&got); err != nil || !reflect.DeepEqual(got, want) || m.Kind != KindElder || len(m.Files) != 2 {
 		t.Fatalf("got %+v, kind %d, %d files, %v", got, m.Kind, len(m.Files), err)
 	}
 	for _, f := range m.Files {

@@ -67,10 +67,3 @@ type Settled struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 }
-
-// SettledElder is the body of [KindElder]: an Elder, with the listeners for which it
-// sends no KindMove any more.
-type SettledElder struct {
-	Elder
-	Settled []Settled `json:"settled,omitempty"`
-}

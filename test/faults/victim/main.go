@@ -61,6 +61,7 @@ func main() {
 	flag.DurationVar(&s.opts.ReadyTimeout, "ready-timeout", 0, "")
 	flag.DurationVar(&s.opts.Probation, "probation", 0, "")
 	flag.DurationVar(&s.opts.DrainTimeout, "drain", 0, "")
+	flag.BoolVar(&s.opts.Readopt, "readopt", false, "")
 	flag.IntVar(&s.listeners, "listeners", 0, "further listeners")
 	flag.BoolVar(&s.check, "check", false, "ask the service's own address during the probation")
 	flag.StringVar(&s.chdir, "chdir", "", "change to this directory at the start")

@@ -8,6 +8,7 @@
 //	            kind and its inode, separated by tabs
 //	GET /read?name=NAME   a line read from the kept file of that name
 //	GET /count  counts up, and answers with the number; see -count
+//	GET /slow?ms=N        answers after so many milliseconds
 //	GET /send?text=TEXT   sends a line on the stored connection; see -client
 package main
 
@@ -20,6 +21,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +34,7 @@ var (
 	keep      = flag.String("keep", "", "take inherited files by these `names`, separated by commas, and keep them")
 	count     = flag.Bool("count", false, "store a number in memory")
 	client    = flag.String("client", "", "accept one connection on the unix socket at `path`, and store it")
+	readopt   = flag.Bool("readopt", false, "see to the service again if the successor dies while this generation drains")
 	once      = flag.Bool("once", false, "be the service of one connection: answer its first line and end")
 	sick      = flag.String("sick", "", "watchdog: fail while there is a file at `path`, and hang if that says so")
 )
@@ -49,7 +52,7 @@ func run() error {
 		return answerOne()
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid())
-	up, err := handoff.New(handoff.Options{Logger: log, Probation: 50 * time.Millisecond, Watchdog: health})
+	up, err := handoff.New(handoff.Options{Logger: log, Probation: 50 * time.Millisecond, Watchdog: health, Readopt: *readopt})
 	if err != nil {
 		return err
 	}
@@ -69,6 +72,11 @@ func run() error {
 	mux.HandleFunc("GET /read", k.read)
 	mux.HandleFunc("GET /count", k.next)
 	mux.HandleFunc("GET /send", k.send)
+	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+		ms, _ := strconv.Atoi(r.FormValue("ms"))
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		fmt.Fprintln(w, "slept")
+	})
 	var services []handoff.Service
 	for i := range *listeners {
 		ln, err := up.Listen("http", "tcp", fmt.Sprintf("127.0.0.1:%d", 8080+i))
