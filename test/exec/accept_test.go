@@ -116,6 +116,9 @@ func TestAProgramOfAConnectionHasThatAlone(t *testing.T) {
 			if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "sleep\n" {
 				return fmt.Errorf("it is %q", comm)
 			}
+			if environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); len(environ) == 0 {
+				return errors.Join(err, errors.New("it has no environment yet"))
+			}
 			return nil
 		})
 		sockets, want := 1, []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=connection"}

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -48,6 +49,10 @@ func became(t *testing.T, p *proctest.Process, name string) {
 		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.Pid()))
 		if err == nil && strings.TrimSpace(string(comm)) != name {
 			err = fmt.Errorf("it is %q", comm)
+		}
+		// The name comes a little before the environment.
+		if environ, eerr := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.Pid())); err == nil && len(environ) == 0 {
+			err = errors.Join(eerr, errors.New("it has no environment yet"))
 		}
 		return err
 	})
