@@ -91,7 +91,7 @@ func printDescriptors(b *strings.Builder, p *inspect.Process, all bool) {
 
 func printOthers(b *strings.Builder, p *inspect.Process) {
 	if len(p.Others) > 0 {
-		b.WriteString("\nprocesses with the same sockets, the oldest first:\n")
+		b.WriteString("\nprocesses with the same sockets, or of the same service, the oldest first:\n")
 		w := table(b, "PID", "PROGRAM", "IS ITS", "SOCKETS")
 		for _, o := range p.Others {
 			row(w, strconv.Itoa(o.PID), o.Name, string(o.Relation), strconv.Itoa(o.Shared))

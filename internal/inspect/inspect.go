@@ -24,8 +24,8 @@ type Process struct {
 	Meant bool `json:"meant"`
 	// Descriptors are what it has open.
 	Descriptors []Descriptor `json:"descriptors"`
-	// Others are the processes that have a socket of its that clients come by, ordered
-	// by their age, the oldest first.
+	// Others are the processes that have a socket of its that clients come by, and the
+	// generations that seem to drain. The oldest is the first.
 	Others []Other `json:"others"`
 	// Unseen is how many processes' descriptors may not be looked at, which may be
 	// others too.
@@ -35,7 +35,7 @@ type Process struct {
 // A Descriptor is an open file of a process.
 type Descriptor struct {
 	FD      int      `json:"fd"`
-	Name    string   `json:"name,omitempty"` // from LISTEN_FDNAMES, for a socket in that place
+	Name    string   `json:"name,omitempty"` // from LISTEN_FDNAMES, while the sockets lie where they were passed
 	Kind    string   `json:"kind"`
 	Address string   `json:"address,omitempty"`
 	Peer    string   `json:"peer,omitempty"`
@@ -54,7 +54,7 @@ type Other struct {
 	PID      int      `json:"pid"`
 	Name     string   `json:"name"`
 	Relation Relation `json:"relation"`
-	Shared   int      `json:"shared"` // how many sockets
+	Shared   int      `json:"shared"` // how many sockets; a generation that drains has none
 }
 
 // Relation is what another process is to the one that was asked about.

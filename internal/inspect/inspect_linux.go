@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"debug/buildinfo"
 	"errors"
@@ -252,7 +253,8 @@ func fileKind(pid, fd int, link string) (kind, path string) {
 	return kind, link
 }
 
-// name gives those sockets their names that lie where the process was given some.
+// name gives sockets the names that they were passed under, while they all lie where they
+// were passed. Package handoff moves them, and nobody knows afterwards.
 func (p *Process) name() {
 	names := strings.Split(p.Environment["LISTEN_FDNAMES"], ":")
 	n, _ := strconv.Atoi(p.Environment["LISTEN_FDS"])
@@ -260,14 +262,32 @@ func (p *Process) name() {
 	if err != nil {
 		first = 3
 	}
-	if _, set := p.Environment["LISTEN_FDNAMES"]; !set || !p.Meant || len(names) != n {
+	if _, set := p.Environment["LISTEN_FDNAMES"]; !set || !p.Meant || p.Handoff || len(names) != n {
 		return
 	}
+	var there []*Descriptor
 	for i := range p.Descriptors {
 		if d := &p.Descriptors[i]; d.FD >= first && d.FD < first+n && d.Inode != "" {
-			d.Name = names[d.FD-first]
+			there = append(there, d)
 		}
 	}
+	if len(there) != n {
+		return
+	}
+	for _, d := range there {
+		d.Name = names[d.FD-first]
+	}
+}
+
+// drains tells whether one of two processes that have no listener in common looks like
+// a generation that has handed over to the other: then it has none any more.
+func drains(p, other facts) bool {
+	if rel := relation(p, other); rel != Predecessor && rel != Successor {
+		return false
+	}
+	own, oerr := os.ReadFile(proc(p.pid, "cgroup"))
+	others, err := os.ReadFile(proc(other.pid, "cgroup"))
+	return p.executable == other.executable && p.parent == other.parent && oerr == nil && err == nil && bytes.Equal(own, others)
 }
 
 // findOthers looks through all processes for sockets that clients come by.
@@ -283,18 +303,18 @@ func (p *Process) findOthers(own facts) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == p.PID || len(byInode) == 0 {
+		if err != nil || pid == p.PID {
 			continue
 		}
 		shared, err := sharedWith(pid, byInode)
 		if errors.Is(err, fs.ErrPermission) {
 			p.Unseen++
 		}
-		if len(shared) == 0 {
+		if len(shared) == 0 && !p.Handoff {
 			continue
 		}
 		other, status, err := factsOf(pid)
-		if err != nil {
+		if err != nil || len(shared) == 0 && !drains(own, other) {
 			continue
 		}
 		for inode := range shared {
