@@ -118,7 +118,23 @@ SIGTERM and Ctrl-C.`,
 	f.BoolVar(&opt.seqpacket, "seqpacket", false, "a SPEC without a type is for sequential packets")
 	f.BoolVarP(&opt.quiet, "quiet", "q", false, "don't say what is listened on, and what is started for connections")
 	f.SetInterspersed(false) // what follows the program is the program's
+	for _, flag := range []string{"listen", "socket"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, completeSpec) // fails for a flag that isn't there
+	}
 	return cmd
+}
+
+// completeSpec offers the types; a path without one is the shell's to complete.
+func completeSpec(_ *cobra.Command, _ []string, begun string) (all []string, _ cobra.ShellCompDirective) {
+	for _, word := range spec.Types {
+		if strings.HasPrefix(word, begun) {
+			all = append(all, word+"::")
+		}
+	}
+	if len(all) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return all, cobra.ShellCompDirectiveNoSpace
 }
 
 func runExec(cmd *cobra.Command, opt execOptions, args []string) error {
