@@ -189,6 +189,12 @@ func (o *execOptions) check(args []string) error {
 	case o.inetd && len(o.names) > 0:
 		return usagef("--fdname and --inetd exclude each other: there is nothing to name")
 	}
+	for _, name := range o.names {
+		notInName := func(r rune) bool { return r < ' ' || r > '~' || r == '\\' }
+		if name == "" || len(name) > 255 || strings.ContainsFunc(name, notInName) {
+			return usagef("--fdname %q: want 1 to 255 printable ASCII characters without colon and backslash", name)
+		}
+	}
 	for _, entry := range o.environ.Set {
 		key, _, _ := strings.Cut(entry, "=")
 		switch {

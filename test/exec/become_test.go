@@ -240,6 +240,8 @@ func TestExitCodesTellWhoseFaultItIs(t *testing.T) {
 		{append(ok, "--inetd", "-l", "127.0.0.1:0", "true"), 2, "--inetd is for one socket"},
 		{append(ok, "--first-fd=2", "true"), 2, "want 3 or more"},
 		{append(ok, "--fdname=a:b", "true"), 2, "--fdname gives 2 names, and there are 1 sockets"},
+		{append(ok, "--fdname=a\\b", "true"), 2, "--fdname \"a\\\\b\": want"},
+		{append(ok, "--fdname=", "true"), 2, "--fdname \"\": want"},
 		{append(ok, "-E", "LISTEN_FDS=3", "true"), 2, "sets it itself"},
 		{append(ok, "-E", "=3", "true"), 2, "VAR=VALUE"},
 		{append(ok, "--frobnicate", "true"), 2, "hint: see 'handoff exec --help'"},
