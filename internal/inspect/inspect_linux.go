@@ -44,6 +44,9 @@ func read(pid int) (*Process, error) {
 	}
 	p.name()
 	p.findOthers(own)
+	if _, _, err := factsOf(pid); err != nil { // what was read is of its end
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -61,6 +64,9 @@ func factsOf(pid int) (facts, map[string]string, error) {
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
 		status[name] = strings.TrimSpace(value)
+	}
+	if strings.HasPrefix(status["State"], "Z") || strings.HasPrefix(status["State"], "X") {
+		return f, nil, fmt.Errorf("process %d: %w: it has ended, and its parent has not taken note yet", pid, ErrNoProcess)
 	}
 	f.parent, _ = strconv.Atoi(status["PPid"])
 	f.manager = pid == 1 || status["Name"] == "systemd"
@@ -287,7 +293,8 @@ func drains(p, other facts) bool {
 	}
 	own, oerr := os.ReadFile(proc(p.pid, "cgroup"))
 	others, err := os.ReadFile(proc(other.pid, "cgroup"))
-	return p.executable == other.executable && p.parent == other.parent && oerr == nil && err == nil && bytes.Equal(own, others)
+	kin := p.parent == other.parent || p.parent == other.pid || p.pid == other.parent
+	return p.executable == other.executable && kin && oerr == nil && err == nil && bytes.Equal(own, others)
 }
 
 // findOthers looks through all processes for sockets that clients come by.

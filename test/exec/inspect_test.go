@@ -260,6 +260,17 @@ func TestInspectTellsAWorkerFromASuccessor(t *testing.T) {
 func TestInspectSaysWhyItSeesNothing(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
+	zombie := proctest.Command("true")
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer zombie.Wait()
+	proctest.Until(t, "it has ended", func() error {
+		if out, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", zombie.Process.Pid)); err != nil || !strings.Contains(string(out), "State:\tZ") {
+			return fmt.Errorf("%v, %s", err, out)
+		}
+		return nil
+	})
 	if err := os.WriteFile(dir+"/pid", []byte("many\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
