@@ -38,9 +38,3 @@ type Listener struct {
 // A program that can't be started, or that fails, costs its connection and no other.
 // An error is about a listener. Where there is no execve(2) it wraps [ErrUnsupported].
 func (s Server) Serve(ctx context.Context, stopped func()) error { return s.serve(ctx, stopped) }
-
-func (s Server) log(format string, args ...any) {
-	if s.Log != nil {
-		s.Log(format, args...)
-	}
-}

@@ -135,6 +135,12 @@ func notTheListeners(err error) bool {
 		func(e error) bool { return errors.Is(err, e) })
 }
 
+func (s Server) log(format string, args ...any) {
+	if s.Log != nil {
+		s.Log(format, args...)
+	}
+}
+
 // start starts the program on a connection. Its environment has the peer's address, as
 // that of a unit with Accept=yes has, see systemd.exec(5).
 func (s Server) start(conn *os.File, name string, from PeerAddr) (*exec.Cmd, error) {
