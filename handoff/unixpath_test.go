@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handoff-dev/handoff/internal/unixpath"
 	"golang.org/x/sys/unix"
 )
 
@@ -257,7 +258,7 @@ func TestNobodyTakesASocketThatIsBeingBoundForAStaleOne(t *testing.T) {
 func TestALockThatSomebodyHoldsIsNotWaitedForWithoutEnd(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
-	defer lockDirectory(path)()
+	defer unixpath.Lock(path)()
 	if _, err := newUpgrader(t, Options{}).Listen("s", "unix", path); err != nil {
 		t.Error(err)
 	}
@@ -518,7 +519,7 @@ func TestWhatIsNoStaleSocketIsPutBack(t *testing.T) {
 	dir := t.TempDir()
 	aside, path := filepath.Join(dir, "aside"), filepath.Join(dir, "path")
 	// A directory, which can't be linked, stands for all that can't be.
-	if err := errors.Join(os.Mkdir(aside, 0o755), putBack(aside, path)); err != nil {
+	if err := errors.Join(os.Mkdir(aside, 0o755), unixpath.PutBack(aside, path)); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
@@ -527,7 +528,7 @@ func TestWhatIsNoStaleSocketIsPutBack(t *testing.T) {
 	if err := errors.Join(os.WriteFile(aside, []byte("older"), 0o600), os.Remove(path), os.WriteFile(path, []byte("newer"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := putBack(aside, path); !errors.Is(err, os.ErrExist) {
+	if err := unixpath.PutBack(aside, path); !errors.Is(err, os.ErrExist) {
 		t.Errorf("in the way of another: %v", err)
 	}
 	if text, err := os.ReadFile(path); string(text) != "newer" {

@@ -270,7 +270,7 @@ func TestUnitSaysWhatIsWrongWithItsCall(t *testing.T) {
 		stderr string
 	}{
 		"":                     {exitUsage, "error: the program is missing\n" + usage},
-		"--socket=x=80x app":   {exitUsage, "error: socket \"x=80x\", at \"80x\": the port is no number from 0 to 65535; right is, for example, 127.0.0.1:8080\n" + usage},
+		"--socket=x=80x app":   {exitUsage, "error: socket: the port is no number from 0 to 65535\n  x=80x\n    ^\n  right is, for example, 127.0.0.1:8080\n" + usage},
 		"-s localhost:80 app":  {exitUsage, "error: socket tcp::localhost:80: systemd knows no hosts' names: give it an address, such as 127.0.0.1:80\n" + usage},
 		"--force app":          {exitUsage, "error: --force is for --write\n" + usage},
 		"--drain=-1s app":      {exitUsage, "error: --drain is -1s: want more than 0\n" + usage},

@@ -40,7 +40,7 @@ shell finds it, and written with its absolute path.
 
 A socket is [NAME=][TYPE::]VALUE. The value is a port, an address with a port, a
 path or @ with an abstract address; the type is one of ` + strings.Join(spec.Types[:5], ", ") + `,
-` + strings.Join(spec.Types[5:], ", ") + `, and may be missing. The program finds the socket by the name, which
+` + strings.Join(spec.Types[5:8], ", ") + `, and may be missing. The program finds the socket by the name, which
 is the type's if there is none:
 
   handoff unit --socket http=8080 --socket admin=/run/app.sock -- /usr/bin/app -v

@@ -1,17 +1,19 @@
-// Package spec reads how sockets are named on a command line: [NAME=][TYPE::]VALUE.
+// Package spec reads how sockets are named on a command line,
+// [NAME=][TYPE::]VALUE[?OPTION[&OPTION]...], and opens them.
+//
+// It understands what systemfd understands, but for one thing: a port alone is that
+// port of all addresses, as for systemd and for package net, and not of 127.0.0.1.
 package spec
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
-	"slices"
+	"os"
 	"strconv"
 	"strings"
 )
 
 // Types are the words that may stand before "::".
-var Types = []string{"tcp", "http", "https", "udp", "unix", "unixgram", "seqpacket"}
+var Types = []string{"tcp", "http", "https", "udp", "unix", "unixgram", "seqpacket", "vsock", "fd"}
 
 // Spec is a socket to listen on.
 type Spec struct {
@@ -22,10 +24,90 @@ type Spec struct {
 	// abstract address, else "tcp". "http" and "https" say which protocol is
 	// spoken on a stream, of TCP or of a unix socket.
 	Type string
-	// Value is the address: an absolute path, "@" and an abstract address, or
-	// "HOST:PORT". The host is "" for all addresses, an IP address, with brackets
-	// if it is one of IPv6, or a host's name. The port is a number, maybe 0.
+	// Value is the address: a path, "@" and an abstract address, "HOST:PORT",
+	// "CID:PORT" of vsock(7), or the number of a descriptor. The host is "" for
+	// all addresses, an IP address, with brackets if it is one of IPv6, or a host's
+	// name. The port is a number, maybe 0. The CID is "" for all of the machine's.
 	Value string
+	// Options are those after the question mark.
+	Options Options
+}
+
+// Options say how a socket is made. The zero value is what package net does.
+type Options struct {
+	Mode        os.FileMode // of a unix socket's file; 0: what the umask leaves of 0777
+	Owner       string      // of a unix socket's file, by name or number; "": who makes it
+	Group       string      // likewise
+	Backlog     int         // how many connections may wait to be accepted; 0: the system's most
+	ReusePort   bool        // SO_REUSEPORT: others of the same user may bind the address too
+	FreeBind    bool        // IP_FREEBIND: the address need not be there yet
+	DeferAccept int         // TCP_DEFER_ACCEPT: seconds that a connection without data waits aside; 0: none
+	KeepAlive   bool        // SO_KEEPALIVE for the connections, by the system's intervals
+	V6Only      bool        // IPV6_V6ONLY: no IPv4 on an IPv6 socket
+}
+
+// Unix tells whether the socket is a unix one.
+func (s Spec) Unix() bool {
+	switch s.Type {
+	case "unix", "unixgram", "seqpacket":
+		return true
+	case "vsock", "fd":
+		return false
+	}
+	return strings.HasPrefix(s.Value, "@") || strings.Contains(s.Value, "/")
+}
+
+// Path tells whether the socket is a unix one with a file.
+func (s Spec) Path() bool { return s.Unix() && !strings.HasPrefix(s.Value, "@") }
+
+// Network is what package net calls the socket's network: "tcp", "udp", "unix",
+// "unixgram" or "unixpacket". It is "vsock" and "fd" for what that doesn't know.
+func (s Spec) Network() string {
+	switch {
+	case s.Type == "seqpacket":
+		return "unixpacket"
+	case s.Type == "udp", s.Type == "unixgram", s.Type == "vsock", s.Type == "fd":
+		return s.Type
+	case s.Unix():
+		return "unix"
+	}
+	return "tcp"
+}
+
+// Datagram tells whether nothing can be accepted from the socket.
+func (s Spec) Datagram() bool { return s.Type == "udp" || s.Type == "unixgram" }
+
+// String is the specification with all that it means said.
+func (s Spec) String() string {
+	text := s.Type + "::" + s.Value
+	if s.Name != "" {
+		text = s.Name + "=" + text
+	}
+	options := s.Options.String()
+	if options != "" || strings.Contains(s.Value, "?") {
+		text += "?" + options
+	}
+	return text
+}
+
+// String is the options as they stand after the question mark.
+func (o Options) String() string {
+	var all []string
+	add := func(is bool, format string, args ...any) {
+		if is {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	add(o.Mode != 0, "mode=%04o", uint32(o.Mode))
+	add(o.Owner != "", "owner=%s", o.Owner)
+	add(o.Group != "", "group=%s", o.Group)
+	add(o.Backlog != 0, "backlog=%d", o.Backlog)
+	add(o.ReusePort, "reuseport")
+	add(o.FreeBind, "freebind")
+	add(o.DeferAccept != 0, "defer-accept=%d", o.DeferAccept)
+	add(o.KeepAlive, "keepalive")
+	add(o.V6Only, "v6only")
+	return strings.Join(all, "&")
 }
 
 // An Error says what is wrong with a specification, and where.
@@ -36,193 +118,23 @@ type Error struct {
 	Example string // a right one
 }
 
+// Error is of four lines: what is wrong, the specification, a caret below the place,
+// and an example.
 func (e *Error) Error() string {
-	place := "at its end"
-	if e.At < len(e.Spec) {
-		place = fmt.Sprintf("at %q", e.Spec[e.At:])
+	const most = 60 // characters before and after the place
+	before, after := quoted(e.Spec[:e.At]), quoted(e.Spec[e.At:])
+	if len(before) > most {
+		before = append([]rune("..."), before[len(before)-most:]...)
 	}
-	return fmt.Sprintf("socket %q, %s: %s; right is, for example, %s", e.Spec, place, e.Reason, e.Example)
+	if len(after) > most {
+		after = append(after[:most:most], []rune("...")...)
+	}
+	return fmt.Sprintf("socket: %s\n  %s%s\n  %s^\n  right is, for example, %s",
+		e.Reason, string(before), string(after), strings.Repeat(" ", len(before)), e.Example)
 }
 
-// Unix tells whether the socket is a unix one.
-func (s Spec) Unix() bool { return s.Value != "" && (s.Value[0] == '/' || s.Value[0] == '@') }
-
-// Network is what package net calls the socket's network: "tcp", "udp", "unix",
-// "unixgram" or "unixpacket".
-func (s Spec) Network() string {
-	switch {
-	case s.Type == "seqpacket":
-		return "unixpacket"
-	case s.Type == "udp", s.Type == "unixgram":
-		return s.Type
-	case s.Unix():
-		return "unix"
-	}
-	return "tcp"
-}
-
-// Parse reads one specification. An error is an [*Error].
-func Parse(text string) (Spec, error) {
-	p := parser{text: text}
-	s := Spec{Name: p.name()}
-	s.Type = p.kind()
-	if p.err == nil {
-		s.Value = p.value(&s.Type)
-	}
-	if p.err != nil {
-		return Spec{}, p.err
-	}
-	return s, nil
-}
-
-type parser struct {
-	text string
-	at   int // what is before it has been read
-	err  error
-}
-
-func (p *parser) fail(at int, example, reason string, args ...any) {
-	if p.err == nil {
-		p.err = &Error{Spec: p.text, At: at, Reason: fmt.Sprintf(reason, args...), Example: example}
-	}
-}
-
-// name reads "NAME=". An equals sign in a path or after a type is none of it.
-func (p *parser) name() string {
-	name, _, found := strings.Cut(p.text, "=")
-	if !found || strings.HasPrefix(name, "/") || strings.HasPrefix(name, "@") || strings.Contains(name, "::") {
-		return ""
-	}
-	const example = "http=8080"
-	p.at = len(name) + 1
-	if name == "" {
-		p.fail(0, example, "there is no name before the equals sign")
-	}
-	if len(name) > 255 {
-		p.fail(0, example, "the name is of %d characters, and may have 255", len(name))
-	}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c < ' ' || c > '~':
-			p.fail(i, example, "a name is of printable ASCII characters only")
-		case c == ':' || c == '\\':
-			p.fail(i, example, "no name may have a %q in it", c)
-		}
-	}
-	if strings.TrimSpace(name) != name {
-		p.fail(0, example, "the name begins or ends with a space")
-	}
-	return name
-}
-
-// kind reads "TYPE::".
-func (p *parser) kind() string {
-	word, _, found := strings.Cut(p.text[p.at:], "::")
-	if !found || strings.ContainsAny(word, "/@[") {
-		return ""
-	}
-	switch {
-	case slices.Contains(Types, word):
-	case word == "" || strings.Contains(word, ":"):
-		p.fail(p.at, "[::1]:8080", "an IPv6 address stands in brackets, with a port after it")
-	default:
-		p.fail(p.at, "udp::53", "the type %q is none of %s", word, strings.Join(Types, ", "))
-	}
-	p.at += len(word) + 2
-	return word
-}
-
-// value reads what is left, and finds the type where there is none yet.
-func (p *parser) value(kind *string) string {
-	v := p.text[p.at:]
-	s := Spec{Type: *kind, Value: v}
-	if i := strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
-		p.fail(p.at+i, "8080", "there is a control character")
-		return ""
-	}
-	if *kind == "" {
-		*kind = "tcp"
-		if s.Unix() {
-			*kind = "unix"
-		}
-	}
-	needsPath := *kind == "unix" || *kind == "unixgram" || *kind == "seqpacket"
-	switch {
-	case s.Unix() && (*kind == "tcp" || *kind == "udp"):
-		p.fail(p.at, "unix::/run/app.sock", "%s has no paths", *kind)
-	case needsPath && !s.Unix():
-		p.fail(p.at, *kind+"::/run/app.sock", "%s wants an absolute path, or an abstract address that begins with @", *kind)
-	case s.Unix():
-		p.unix(v)
-	default:
-		return p.hostPort(v)
-	}
-	return v
-}
-
-// maxUnix is how long a unix socket's address may be on Linux, with the byte that
-// ends a path or begins an abstract address: unix(7).
-const maxUnix = 108
-
-func (p *parser) unix(v string) {
-	switch {
-	case v == "/" || v == "@":
-		p.fail(p.at, v+"run/app.sock", "there is nothing after the %s", v)
-	case v[0] == '/' && len(v)+1 > maxUnix, len(v) > maxUnix:
-		p.fail(p.at, "/run/app.sock", "the address is of %d bytes, more than a unix socket's may have", len(v))
-	}
-}
-
-func (p *parser) hostPort(v string) string {
-	const example = "127.0.0.1:8080"
-	if v == "" {
-		p.fail(p.at, "8080", "a port, an address with a port, or a path is missing")
-		return ""
-	}
-	if !strings.ContainsAny(v, ":./[") && v[0] >= '0' && v[0] <= '9' {
-		v, p.at = ":"+v, p.at-1 // a port alone
-	}
-	host, port, err := net.SplitHostPort(v)
-	switch {
-	case strings.Contains(v, "/"):
-		p.fail(p.at, "/run/app.sock", "this is no absolute path, and no address with a port")
-	case err != nil && strings.Count(v, ":") > 1 && v[0] != '[':
-		p.fail(p.at, "[::1]:8080", "an IPv6 address stands in brackets, with a port after it")
-	case err != nil:
-		p.fail(max(p.at, 0), example, "a port is missing, after a colon")
-	}
-	if p.err != nil {
-		return ""
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
-		p.fail(p.at+len(v)-len(port), example, "the port is no number from 0 to 65535")
-	}
-	p.host(host, v[0] == '[')
-	return v
-}
-
-func (p *parser) host(host string, bracketed bool) {
-	if host == "" && !bracketed {
-		return
-	}
-	at := p.at
-	if bracketed {
-		at++
-	}
-	addr, err := netip.ParseAddr(host)
-	switch {
-	case bracketed && (err != nil || !addr.Is6()):
-		p.fail(at, "[::1]:8080", "there is no IPv6 address in the brackets")
-	case err == nil:
-	case host == "*":
-		p.fail(at, "8080", "all addresses are meant by a port alone")
-	case strings.Trim(host, "0123456789.") == "":
-		p.fail(at, "127.0.0.1:8080", "this is no IPv4 address")
-	case !isHostName(host):
-		p.fail(at, "127.0.0.1:8080", "this is no address and no host's name")
-	}
-}
-
-func isHostName(host string) bool {
-	return strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-._") == "" && host[0] != '-' && host[0] != '.'
+// quoted has no character that moves the cursor.
+func quoted(text string) []rune {
+	q := strconv.Quote(text)
+	return []rune(strings.ReplaceAll(strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`), `\\`, `\`))
 }

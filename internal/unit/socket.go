@@ -77,7 +77,17 @@ func listen(s spec.Spec) (string, error) {
 		name = "ListenSequentialPacket"
 	}
 	address := s.Value
-	if !s.Unix() {
+	switch {
+	case s.Type == "fd":
+		return "", fmt.Errorf("socket %s: systemd opens its sockets itself: give it an address", s)
+	case s.Options != spec.Options{}:
+		return "", fmt.Errorf("socket %s: in a unit options are settings, see systemd.socket(5): leave out ?%s, and write %s into the [Socket] section",
+			s, s.Options, strings.Join(asSettings(s.Options), " and "))
+	case s.Path() && !strings.HasPrefix(s.Value, "/"):
+		return "", fmt.Errorf("socket %s: systemd wants an absolute path", s)
+	case s.Type == "vsock":
+		address = "vsock:" + s.Value
+	case !s.Unix():
 		host, port, err := net.SplitHostPort(s.Value)
 		if err != nil {
 			return "", fmt.Errorf("socket %s::%s: %w", s.Type, s.Value, err)
@@ -100,6 +110,29 @@ func listen(s spec.Spec) (string, error) {
 		return "", fmt.Errorf("socket %s::%q: %w", s.Type, s.Value, err)
 	}
 	return name + "=" + escaped, nil
+}
+
+// asSettings are what systemd calls the options.
+func asSettings(o spec.Options) (all []string) {
+	for _, s := range []struct {
+		is      bool
+		setting string
+	}{
+		{o.Mode != 0, fmt.Sprintf("SocketMode=%04o", uint32(o.Mode))},
+		{o.Owner != "", "SocketUser=" + o.Owner},
+		{o.Group != "", "SocketGroup=" + o.Group},
+		{o.Backlog > 0, fmt.Sprintf("Backlog=%d", o.Backlog)},
+		{o.ReusePort, "ReusePort=yes"},
+		{o.FreeBind, "FreeBind=yes"},
+		{o.DeferAccept > 0, fmt.Sprintf("DeferAcceptSec=%d", o.DeferAccept)},
+		{o.KeepAlive, "KeepAlive=yes"},
+		{o.V6Only, "BindIPv6Only=ipv6-only"},
+	} {
+		if s.is {
+			all = append(all, s.setting)
+		}
+	}
+	return all
 }
 
 func socket(o Options, g *sockets, several bool) (string, error) {

@@ -74,7 +74,7 @@ func TestNotifyReloadHasNoExecReloadAndWantsSystemd253(t *testing.T) {
 
 func TestThereIsOneSocketUnitForEachName(t *testing.T) {
 	t.Parallel()
-	all := files(t, Options{Program: "/bin/app", Sockets: specs(t, "web=80", "https::443", "web=[::1]:81", "web=udp::80", "/run/100%.sock", "l g=@x", "q=seqpacket::/run/q", "d=unixgram::@d")})
+	all := files(t, Options{Program: "/bin/app", Sockets: specs(t, "web=80", "https::443", "web=[::1]:81", "web=udp::80", "/run/100%.sock", "l g=@x", "q=seqpacket::/run/q", "d=unixgram::@d", "v=vsock::2:1234", "w=vsock::1235")})
 	got := map[string]string{}
 	var names []string
 	for _, f := range all[1:] {
@@ -158,6 +158,9 @@ func TestWhatSystemdWouldNotTakeIsAnErrorThatNamesIt(t *testing.T) {
 		{Options{Program: "/bin/a", Description: "a\nb"}, `Description="a\nb"`},
 		{Options{Program: "/bin/a", Drain: -1}, "drain"},
 		{Options{Program: "/bin/a", Sockets: specs(t, "localhost:80")}, "such as 127.0.0.1:80"},
+		{Options{Program: "/bin/a", Sockets: specs(t, "./a.sock")}, "absolute path"},
+		{Options{Program: "/bin/a", Sockets: specs(t, "fd::3")}, "give it an address"},
+		{Options{Program: "/bin/a", Sockets: specs(t, "/a?mode=0660&backlog=7")}, "write SocketMode=0660 and Backlog=7 into"},
 		{Options{Program: "/bin/a", Sockets: specs(t, "0")}, "no port 0"},
 		{Options{Program: "/bin/a", Sockets: specs(t, "a=80", "b=80")}, "tcp:::80 is there twice"},
 		{Options{Program: "/bin/a", Sockets: specs(t, "a b=80", "a-b=81")}, `"a b" and "a-b" would both be of the unit a-a-b.socket`},
@@ -206,7 +209,7 @@ func TestSystemdFindsNothingWrongInTheFiles(t *testing.T) {
 	for name, o := range map[string]Options{
 		"bare":        {Program: "/bin/true"},
 		"one socket":  {Program: "/bin/true", Sockets: specs(t, "http=8080", "http=[fe80::1%lo]:80")},
-		"all sockets": {Program: "/bin/true", User: "daemon", Sockets: specs(t, "http=8080", "https=https::127.0.0.1:443", "dns=udp::53", "/run/a b%.sock", "odd name %=@x", "q=seqpacket::/run/q", "d=unixgram::@d")},
+		"all sockets": {Program: "/bin/true", User: "daemon", Sockets: specs(t, "http=8080", "https=https::127.0.0.1:443", "dns=udp::53", "/run/a b%.sock", "odd name %=@x", "q=seqpacket::/run/q", "d=unixgram::@d", "v=vsock::2:1234", "w=vsock::1235")},
 		"odd words":   {Program: program, Name: "odd", Description: "50% of \"all\" ${X} ; #", Args: []string{"a b", "%n", "$X", ";", "", `\`, "'", `"`, "é\n", "#"}},
 	} {
 		t.Run(name, func(t *testing.T) {

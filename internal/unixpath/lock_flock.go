@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package handoff
+package unixpath
 
 import (
 	"os"
@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// lockDirectory keeps other processes that start from binding a unix socket in
+// Lock keeps other processes that start from binding a unix socket in
 // path's directory meanwhile: between bind(2) and listen(2) a socket can't be
 // told from a stale one. Where the directory can't be locked, as one that may not
 // be read, or when somebody holds on to the lock, it goes on without.
-func lockDirectory(path string) (unlock func()) {
+func Lock(path string) (unlock func()) {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return func() {}
