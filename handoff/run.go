@@ -177,6 +177,7 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 		}
 	}
 	u.waitForDrains(ctx, &drains)
+	u.movedTo().report(u.log)
 	return fault
 }
 

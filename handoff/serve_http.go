@@ -199,7 +199,7 @@ func (d *httpDrain) drain(ctx context.Context) error {
 
 func (d *httpDrain) run(ctx context.Context) error {
 	defer close(d.lateEnd)
-	if m := d.mover(); m != nil {
+	if m := d.up.movedTo(); m != nil {
 		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
 	}
 	d.draining.Store(true)
@@ -227,16 +227,6 @@ func (d *httpDrain) run(ctx context.Context) error {
 	err := d.srv.Close()
 	d.conns.close()
 	return errors.Join(fmt.Errorf("handoff: %d connections were cut: %w", n, context.Cause(ctx)), err)
-}
-
-// mover returns who takes idle connections to the successor; nil without one.
-func (d *httpDrain) mover() *mover {
-	if d.up == nil {
-		return nil
-	}
-	d.up.mu.Lock()
-	defer d.up.mu.Unlock()
-	return d.up.mover
 }
 
 // over returns a channel that is closed when the last connection has ended. The
