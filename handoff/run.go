@@ -217,6 +217,9 @@ type patienceKey struct{}
 func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	patience, impatient := context.WithCancel(context.Background())
 	ctx := context.WithValue(context.Background(), patienceKey{}, patience)
+	if !u.stopped() {
+		ctx = context.WithValue(ctx, farewellKey{}, u.opts)
+	}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	end := time.Now().Add(u.opts.DrainTimeout)
 	go func() {

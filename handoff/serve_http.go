@@ -2,7 +2,6 @@ package handoff
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +20,8 @@ type httpDrain struct {
 	draining atomic.Bool
 	began    context.Context // ends when the drain begins
 	begin    context.CancelFunc
-	goAway   *http.Server // see newGoAway; nil without HTTP/2
+	goAway   []*http.Server // see newGoAway; nil without HTTP/2
+	farewell atomic.Pointer[farewell]
 	conns    connSet
 	serving  sync.WaitGroup // calls of Serve that have not returned
 	up       *Upgrader      // of listeners whose connections can move; nil if there is none
@@ -153,11 +153,8 @@ func drainOf(srv *http.Server) *httpDrain {
 	}
 	enter := srv.ConnContext
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		switch served := c.(type) {
-		case *tcpConn:
-			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
-		case *unixConn:
-			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
+		if served := servedBy(c); served != nil {
+			ctx = context.WithValue(ctx, servedKey{}, served)
 		}
 		if enter != nil {
 			ctx = enter(ctx, c)
@@ -183,7 +180,7 @@ type servedKey struct{}
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.draining.Load() {
 		c, _ := r.Context().Value(servedKey{}).(*servedConn)
-		if c == nil || c.dismiss() {
+		if c == nil || c.dismiss(d.farewell.Load()) {
 			w.Header().Set("Connection", "close")
 		}
 	}
@@ -202,11 +199,14 @@ func (d *httpDrain) run(ctx context.Context) error {
 	if m := d.up.movedTo(); m != nil {
 		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
 	}
+	if opts, ok := ctx.Value(farewellKey{}).(Options); ok {
+		d.farewell.Store(newFarewell(opts, d.conns.staying()))
+	}
 	d.draining.Store(true)
 	d.begin()
-	if d.goAway != nil {
-		go d.goAway.Shutdown(ctx)
-	}
+	bidding, bid := context.WithCancel(patience(ctx))
+	defer bid()
+	go d.bid(bidding, d.farewell.Load())
 	over := d.over()
 	select {
 	case <-over:
@@ -241,36 +241,6 @@ func (d *httpDrain) over() <-chan struct{} {
 		close(over)
 	}()
 	return over
-}
-
-// newGoAway returns a server that has no connections of its own, but whose
-// Shutdown sends GOAWAY on the HTTP/2 connections of srv, which srv.Shutdown can't
-// do without closing the idle HTTP/1 connections too. It works because net/http
-// lets one server's HTTP/2 code, which has the list of connections, serve
-// another's (http.Server.TLSNextProto).
-//
-// It returns nil if srv has no HTTP/2, or brings its own implementation; there
-// the header that ServeHTTP sets does the same at the next request.
-func newGoAway(srv *http.Server) *http.Server {
-	if srv.TLSNextProto != nil {
-		return nil
-	}
-	twin := &http.Server{
-		Protocols:   srv.Protocols,
-		HTTP2:       srv.HTTP2,
-		IdleTimeout: srv.IdleTimeout,
-		ReadTimeout: srv.ReadTimeout,
-		ErrorLog:    srv.ErrorLog,
-	}
-	_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
-	if len(twin.TLSNextProto) == 0 {
-		return nil
-	}
-	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
-	for proto, serve := range twin.TLSNextProto {
-		srv.TLSNextProto[proto] = serve
-	}
-	return twin
 }
 
 type closedListener struct{}

@@ -1,0 +1,163 @@
+package handoff
+
+import (
+	"context"
+	"crypto/tls"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+)
+
+// farewell is how a generation that has handed over takes leave of clients whose
+// connections can't move: each in its turn, and not all at one instant, for all of
+// them will connect to the successor next.
+type farewell struct {
+	begun  time.Time
+	spread time.Duration // over which the turns are
+	idle   time.Duration // from its turn on, until a connection that is idle is closed
+}
+
+// Of Options.DrainSpread's and Options.DrainIdle's zero values.
+const (
+	spreadFrom   = 100              // fewer connections are no crowd
+	spreadEach   = time.Millisecond // for a connection
+	spreadAtMost = 2                // the part of DrainTimeout
+	drainReserve = 10               // the part of DrainTimeout in which nothing is closed by plan
+)
+
+// newFarewell plans that of n connections.
+func newFarewell(opts Options, n int) *farewell {
+	f := &farewell{begun: time.Now(), spread: opts.DrainSpread, idle: opts.DrainIdle}
+	switch {
+	case f.spread == 0 && n > spreadFrom:
+		f.spread = min(time.Duration(n)*spreadEach, opts.DrainTimeout/spreadAtMost)
+	case f.spread < 0:
+		f.spread = 0
+	}
+	if f.idle == 0 {
+		f.idle = max(0, opts.DrainTimeout-opts.DrainTimeout/drainReserve-f.spread)
+	}
+	return f
+}
+
+// after returns how long after the beginning it is a connection's turn. A nil
+// farewell has no patience.
+func (f *farewell) after(turn float32) time.Duration {
+	if f == nil {
+		return 0
+	}
+	return time.Duration(float64(turn) * float64(f.spread))
+}
+
+// due tells whether it has been a connection's turn.
+func (f *farewell) due(turn float32) bool {
+	return f == nil || time.Since(f.begun) >= f.after(turn)
+}
+
+// farewellKey is the key of the options in a drain's context: that of a drain after
+// which there is a successor.
+type farewellKey struct{}
+
+// bid says farewell to connections until ctx ends: to HTTP/2 by GOAWAY, and to what
+// is idle by closing it. What is not idle hears of it with its next answer.
+func (d *httpDrain) bid(ctx context.Context, f *farewell) {
+	for n, twin := range d.goAway {
+		time.AfterFunc(f.after((float32(n)+rand.Float32())/float32(len(d.goAway))), func() { twin.Shutdown(ctx) })
+	}
+	if f == nil {
+		return
+	}
+	tick := time.NewTicker(min(max(min(f.spread, f.idle)/50, 2*time.Millisecond), 100*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		for _, c := range d.conns.all() {
+			if s := servedBy(c); s != nil && s.stays() && !s.http2.Load() {
+				if turn := f.begun.Add(f.after(s.turn)); now.After(turn) {
+					s.idle.expel(now, turn, f.idle)
+				}
+			}
+		}
+	}
+}
+
+// stays tells whether a connection can't move.
+func (c *servedConn) stays() bool {
+	return c.from == nil || c.http2.Load() || c.set.taker() == nil
+}
+
+// staying returns how many of the connections can't move.
+func (s *connSet) staying() (n int) {
+	for _, c := range s.all() {
+		if served := servedBy(c); served == nil || served.stays() {
+			n++
+		}
+	}
+	return n
+}
+
+// servedBy finds ours in a connection that net/http shows; nil if it isn't ours.
+func servedBy(c net.Conn) *servedConn {
+	switch c := c.(type) {
+	case *tcpConn:
+		return &c.servedConn
+	case *unixConn:
+		return &c.servedConn
+	case *tls.Conn:
+		inner := c.NetConn()
+		if u, ok := inner.(interface{ UnencryptedNetConn() net.Conn }); ok {
+			inner = u.UnencryptedNetConn() // as net/http hands on HTTP/2 without TLS
+		}
+		if _, ok := inner.(*tls.Conn); !ok {
+			return servedBy(inner)
+		}
+	}
+	return nil
+}
+
+// goAwaySteps is in how many steps HTTP/2's clients are sent away.
+const goAwaySteps = 32
+
+// newGoAway returns servers that have no connections of their own, but whose
+// Shutdown sends GOAWAY on the HTTP/2 connections of srv, each on a part of them.
+// srv.Shutdown can't do that without closing the idle HTTP/1 connections too. It
+// works because net/http lets one server's HTTP/2 code, which has the list of
+// connections, serve another's (http.Server.TLSNextProto).
+//
+// It returns nil if srv has no HTTP/2, or brings its own implementation; there
+// the header that ServeHTTP sets does the same at the next request.
+func newGoAway(srv *http.Server) (twins []*http.Server) {
+	if srv.TLSNextProto != nil {
+		return nil
+	}
+	for range goAwaySteps {
+		twin := &http.Server{
+			Protocols:   srv.Protocols,
+			HTTP2:       srv.HTTP2,
+			IdleTimeout: srv.IdleTimeout,
+			ReadTimeout: srv.ReadTimeout,
+			ErrorLog:    srv.ErrorLog,
+		}
+		_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
+		if len(twin.TLSNextProto) == 0 {
+			return nil
+		}
+		twins = append(twins, twin)
+	}
+	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	for proto := range twins[0].TLSNextProto {
+		srv.TLSNextProto[proto] = func(srv *http.Server, c *tls.Conn, h http.Handler) {
+			if s := servedBy(c); s != nil {
+				s.http2.Store(true)
+			}
+			twins[rand.N(len(twins))].TLSNextProto[proto](srv, c, h)
+		}
+	}
+	return twins
+}
