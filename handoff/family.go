@@ -72,6 +72,7 @@ func (u *Upgrader) meetPredecessor() error {
 	}
 	u.generation = hello.Generation + 1
 	u.origins = hello.Files
+	u.tickets.inherit(hello.TicketKeys)
 	if secureMode() {
 		forgetPaths(u.origins)
 	}

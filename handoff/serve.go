@@ -48,7 +48,17 @@ func Serve(srv Server, ln net.Listener) Service {
 // ServeTLS is [Serve] for HTTPS, HTTP/2 included: ln is a plain listener of
 // [Upgrader.Listen], and certFile and keyFile are as in [http.Server.ServeTLS]:
 // both are empty if srv.TLSConfig has a certificate.
+//
+// Clients resume their sessions with the successor, see [Upgrader.ShareTicketKeys].
 func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Service {
+	if l, ok := ln.(*listener); ok && (srv.TLSConfig == nil || srv.TLSConfig.GetConfigForClient == nil) {
+		config := &tls.Config{}
+		if srv.TLSConfig != nil {
+			config = srv.TLSConfig.Clone()
+		}
+		l.up.ShareTicketKeys(config)
+		srv.TLSConfig = config
+	}
 	return serveHTTP(srv, ln, false, func(ln net.Listener) error {
 		if certFile != "" || keyFile != "" {
 			// Named here, for ServeTLS's own error does not say which files.

@@ -72,7 +72,7 @@ func (u *Upgrader) newSuccessor() (*successor, error) {
 		return s, errors.New("handoff: this process's own path is unknown; set Options.Command")
 	}
 	var err error
-	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.manager.address}
+	s.hello = link.Hello{Version: link.Version, PID: os.Getpid(), Generation: u.generation, Manager: u.manager.address, TicketKeys: u.tickets.export()}
 	if s.files, s.hello.Files, err = u.exports(); err != nil {
 		return s, err
 	}

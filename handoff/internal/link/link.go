@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // Version is the version of the protocol that this package speaks; each side
@@ -68,6 +69,15 @@ type Hello struct {
 	// Files tells of the exported descriptors what LISTEN_FDNAMES can't, in its
 	// order.
 	Files []Origin `json:"files,omitempty"`
+	// TicketKeys are those of TLS session tickets, the newest first. They are
+	// secret.
+	TicketKeys []TicketKey `json:"ticket_keys,omitempty"`
+}
+
+// TicketKey is the key of TLS session tickets.
+type TicketKey struct {
+	Key     []byte    `json:"key"` // 32 bytes
+	Created time.Time `json:"created"`
 }
 
 // Origin tells where a descriptor comes from.
