@@ -247,11 +247,11 @@ func (c *servedConn) finish(self net.Conn) error {
 }
 
 // dismiss tells whether the answer to a request that came while the server drains
-// is to be the last here. One that stays has its turn in the farewell.
-// One that can leave does so after it, unless
-// its client was so quick that net/http has taken the first byte of the next
-// request already. That may happen more than once, but if it goes on, net/http
-// does something that idleness doesn't know.
+// is to be the connection's last here. One that stays has its turn in the farewell.
+// One that can leave does so after the answer, unless its client was so quick that
+// net/http has taken the first byte of the next request already. That may happen
+// more than once, but if it goes on, net/http does something that idleness doesn't
+// know.
 func (c *servedConn) dismiss(f *farewell) bool {
 	if c.stays() {
 		return f.due(c.turn)

@@ -55,34 +55,79 @@ func (f *farewell) due(turn float32) bool {
 	return f == nil || time.Since(f.begun) >= f.after(turn)
 }
 
-// farewellKey is the key of the options in a drain's context: that of a drain after
-// which there is a successor.
+// step is how often to look for what has been idle for too long: often enough for
+// the spread, and not so often that thousands of connections are a burden.
+func (f *farewell) step() time.Duration {
+	shortest := f.spread
+	if shortest == 0 || f.idle > 0 && f.idle < shortest {
+		shortest = f.idle
+	}
+	return min(max(shortest/50, 5*time.Millisecond), 100*time.Millisecond)
+}
+
+// farewellKey is the key of the farewellTerms in the context of a drain after which
+// there is a successor.
 type farewellKey struct{}
+
+type farewellTerms struct {
+	opts  Options
+	hurry <-chan struct{} // closed when there is no time for turns any more
+}
+
+// plan plans the farewell; there is none where nobody gains from it.
+func (d *httpDrain) plan(ctx context.Context) (hurry <-chan struct{}) {
+	terms, ok := ctx.Value(farewellKey{}).(farewellTerms)
+	if ok {
+		d.farewell.Store(newFarewell(terms.opts, d.conns.staying()))
+	}
+	return terms.hurry
+}
 
 // bid says farewell to connections until ctx ends: to HTTP/2 by GOAWAY, and to what
 // is idle by closing it. What is not idle hears of it with its next answer.
-func (d *httpDrain) bid(ctx context.Context, f *farewell) {
-	for n, twin := range d.goAway {
-		time.AfterFunc(f.after((float32(n)+rand.Float32())/float32(len(d.goAway))), func() { twin.Shutdown(ctx) })
-	}
+func (d *httpDrain) bid(ctx context.Context, hurry <-chan struct{}) {
+	f := d.farewell.Load()
 	if f == nil {
+		d.sendGoAway(ctx)
 		return
 	}
-	tick := time.NewTicker(min(max(min(f.spread, f.idle)/50, 2*time.Millisecond), 100*time.Millisecond))
+	for n, twin := range d.goAway {
+		turn := (float32(n) + rand.Float32()) / float32(len(d.goAway))
+		defer time.AfterFunc(f.after(turn), func() { twin.Shutdown(ctx) }).Stop()
+	}
+	tick := time.NewTicker(f.step())
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return
 		case <-tick.C:
+			d.expel(f)
+			continue
+		case <-hurry:
+		case <-ctx.Done():
 		}
-		now := time.Now()
-		for _, c := range d.conns.all() {
-			if s := servedBy(c); s != nil && s.stays() && !s.http2.Load() {
-				if turn := f.begun.Add(f.after(s.turn)); now.After(turn) {
-					s.idle.expel(now, turn, f.idle)
-				}
-			}
+		d.farewell.Store(nil)
+		d.sendGoAway(ctx)
+		return
+	}
+}
+
+// sendGoAway sends it to all that have not got it.
+func (d *httpDrain) sendGoAway(ctx context.Context) {
+	for _, twin := range d.goAway {
+		go twin.Shutdown(ctx)
+	}
+}
+
+// expel closes connections that have been idle for too long since their turns.
+func (d *httpDrain) expel(f *farewell) {
+	now := time.Now()
+	for _, c := range d.conns.all() {
+		s := servedBy(c)
+		if s == nil || s.http2.Load() || !s.stays() {
+			continue
+		}
+		if turn := f.begun.Add(f.after(s.turn)); now.After(turn) {
+			s.idle.expel(now, turn, f.idle)
 		}
 	}
 }

@@ -219,6 +219,46 @@ func TestAConnectionIsNotClosedWhileSomethingComesOnIt(t *testing.T) {
 	}
 }
 
+func TestAGenerationThatHasToHurryWaitsForNobodysTurn(t *testing.T) {
+	t.Parallel()
+	cert, trust := certificate(t)
+	u := newUpgrader(t, Options{DrainTimeout: time.Hour, DrainSpread: time.Hour})
+	_, srv := answering("hello")
+	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+	ln := listenLocal(t, u)
+	end := served(t, u, ServeTLS(srv, ln, "", ""))
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: trust.Clone()}
+	defer transport.CloseIdleConnections()
+	for range 2 {
+		resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get("https://" + ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	c := tlsDial(t, ln, trust)
+	c.send(t)
+	c.answer(t)
+	handOver(u)
+	until(t, srv.Handler.(*httpDrain).began.Done(), "the drain")
+	c.send(t)
+	if _, last := c.answer(t); last {
+		t.Error("it was not yet the client's turn")
+	}
+	u.post(occurrence{run: func() { closeOnce(u.hurry) }})
+	for n := 0; ; n++ {
+		c.send(t)
+		if _, last := c.answer(t); last {
+			break
+		}
+		if n > 10000 {
+			t.Fatal("the client is not told to go")
+		}
+	}
+	until(t, end, "the end of Run")
+}
+
 func TestTheDefaultSpreadIsForACrowdOnly(t *testing.T) {
 	t.Parallel()
 	opts := Options{DrainTimeout: 30 * time.Second}

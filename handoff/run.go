@@ -218,7 +218,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	patience, impatient := context.WithCancel(context.Background())
 	ctx := context.WithValue(context.Background(), patienceKey{}, patience)
 	if !u.stopped() {
-		ctx = context.WithValue(ctx, farewellKey{}, u.opts)
+		ctx = context.WithValue(ctx, farewellKey{}, farewellTerms{u.opts, u.hurry})
 	}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	end := time.Now().Add(u.opts.DrainTimeout)

@@ -199,14 +199,12 @@ func (d *httpDrain) run(ctx context.Context) error {
 	if m := d.up.movedTo(); m != nil {
 		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
 	}
-	if opts, ok := ctx.Value(farewellKey{}).(Options); ok {
-		d.farewell.Store(newFarewell(opts, d.conns.staying()))
-	}
+	hurry := d.plan(ctx) // before anybody is answered by it
 	d.draining.Store(true)
 	d.begin()
 	bidding, bid := context.WithCancel(patience(ctx))
 	defer bid()
-	go d.bid(bidding, d.farewell.Load())
+	go d.bid(bidding, hurry)
 	over := d.over()
 	select {
 	case <-over:

@@ -98,11 +98,11 @@ func (u *Upgrader) ShareTicketKeys(config *tls.Config) {
 // of a configuration.
 func managesTickets(config *tls.Config) bool {
 	return config.SessionTicketsDisabled || config.WrapSession != nil || config.UnwrapSession != nil ||
-		config.SessionTicketKey != [32]byte{} || hasTicketKeys(config)
+		hasTicketKeys(config)
 }
 
-// hasTicketKeys tells whether SetSessionTicketKeys was called, of which crypto/tls
-// shows only what follows: without, it asks its source of random bytes for a key
+// hasTicketKeys tells whether SessionTicketKey is set or SetSessionTicketKeys was
+// called, of which crypto/tls shows only what follows: without, it asks its source of random bytes for a key
 // when the last one is old.
 func hasTicketKeys(config *tls.Config) bool {
 	probe, source, now := config.Clone(), &keySource{}, time.Now()
