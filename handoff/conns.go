@@ -2,8 +2,10 @@ package handoff
 
 import (
 	"crypto/tls"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -113,11 +115,11 @@ func (s *connSet) taker() func(*emigrant) {
 // listener that makes connections of a type that can't be wrapped: *tls.Conn of
 // tls.NewListener, which net/http has to recognise.
 func (s *connSet) state(c net.Conn, state http.ConnState) {
-	if t, ok := c.(*tls.Conn); ok {
-		if _, ok := t.NetConn().(movable); ok {
-			return
-		}
-	} else if m, ok := c.(movable); ok {
+	m, ok := c.(movable)
+	if t, under := c.(*tls.Conn); under {
+		m, ok = t.NetConn().(movable)
+	}
+	if ok {
 		if state != http.StateNew {
 			m.setIdle(state == http.StateIdle)
 		}
@@ -182,6 +184,8 @@ type servedConn struct {
 	from  *listener // nil: it stays
 	inner socketConn
 	asked atomic.Int32 // requests while its server drains
+	http2 atomic.Bool  // its protocol has its own farewell
+	turn  float32      // when in a farewell, from 0 to 1
 
 	handed atomic.Bool // it was handed over; what Close closes is a copy
 }
@@ -194,6 +198,7 @@ type socketConn interface {
 
 func (c *servedConn) init(s *connSet, from *listener, inner socketConn) {
 	c.set, c.from, c.inner = s, from, inner
+	c.turn = rand.Float32()
 	c.idle.fresh = true
 	c.idle.setDeadline = inner.SetReadDeadline
 }
@@ -207,11 +212,18 @@ func (c *servedConn) leave() {
 }
 
 func (c *servedConn) read(p []byte) (int, error) {
-	if err := c.idle.begin(len(p)); err != nil {
-		return 0, err
+	for {
+		if err := c.idle.begin(len(p)); err != nil {
+			return 0, err
+		}
+		n, err := c.inner.Read(p)
+		if err = c.idle.end(n, err); err != errStay {
+			return n, err
+		}
+		if !hasBytes(c.inner) {
+			return 0, os.ErrDeadlineExceeded
+		}
 	}
-	n, err := c.inner.Read(p)
-	return n, c.idle.end(n, err)
 }
 
 func (c *servedConn) setBothDeadlines(t time.Time) error {
@@ -235,13 +247,17 @@ func (c *servedConn) finish(self net.Conn) error {
 }
 
 // dismiss tells whether the answer to a request that came while the server drains
-// is to be the connection's last here. One that can leave does so after it, unless
-// its client was so quick that net/http has taken the first byte of the next
-// request already. That may happen more than once, but if it goes on, net/http
-// does something that idleness doesn't know.
-func (c *servedConn) dismiss() bool {
+// is to be the connection's last here. One that stays has its turn in the farewell.
+// One that can leave does so after the answer, unless its client was so quick that
+// net/http has taken the first byte of the next request already. That may happen
+// more than once, but if it goes on, net/http does something that idleness doesn't
+// know.
+func (c *servedConn) dismiss(f *farewell) bool {
+	if c.stays() {
+		return f.due(c.turn)
+	}
 	const chances = 32
-	return c.from == nil || c.set.taker() == nil || c.asked.Add(1) > chances
+	return c.asked.Add(1) > chances
 }
 
 // emigrant is an idle connection on its way to the successor.

@@ -82,6 +82,7 @@ func (u *Upgrader) meetPredecessor() error {
 	u.takeName(hello.Program)
 	u.origins = hello.Files
 	u.meetOutlets(hello, files)
+	u.tickets.inherit(hello.TicketKeys)
 	if secureMode() {
 		forgetPaths(u.origins)
 	}

@@ -35,6 +35,14 @@ type idleness struct {
 	wanted    bool      // the connection is to leave
 	woken     bool      // its socket's deadline was set to wake it
 	leaving   bool      // its read was given up: its Close hands it over
+
+	// Of a connection that can't leave, but may be closed:
+	active   bool      // a request is being served
+	reading  bool      // a read is under way
+	events   uint      // reads that have brought something, and changes of state
+	seen     uint      // of those by expel
+	quiet    time.Time // when expel saw the last
+	expelled bool      // woken is to have it closed
 }
 
 // begin is called before a read into n bytes. An error ends the read at once.
@@ -44,9 +52,10 @@ func (i *idleness) begin(n int) error {
 	if i.size == 0 {
 		i.size = n
 	}
+	i.reading = true
 	i.waiting = n == i.size && (i.fresh || i.between && i.deadlines == 1)
 	if i.waiting && i.wanted {
-		i.leaving = true
+		i.leaving, i.reading = true, false
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -57,14 +66,22 @@ func (i *idleness) end(n int, err error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	waiting := i.waiting
-	i.waiting = false
+	i.waiting, i.reading = false, false
 	if n > 0 {
 		i.fresh, i.between = false, false
+		i.events++
 	}
 	if !i.woken {
 		return err
 	}
 	i.woken = false
+	if i.expelled {
+		i.expelled = false
+		if derr := i.setDeadline(i.deadline); derr == nil && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errStay
+		}
+		return err
+	}
 	if waiting && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		i.leaving = true
 		return err
@@ -87,6 +104,28 @@ func (i *idleness) leave() {
 	}
 }
 
+// errStay is the end of a read that was given up because the connection is to be
+// closed: unless something has come at that very moment, which is to be read.
+var errStay = errors.New("handoff: idle for too long")
+
+// expel has the connection closed, in the manner of its protocol, if nothing has
+// happened on it for the time limit, counted from the instant since at the earliest.
+func (i *idleness) expel(now, since time.Time, limit time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.quiet.IsZero() {
+		i.quiet = since
+	} else if i.seen != i.events {
+		i.quiet = now
+	}
+	i.seen = i.events
+	if i.active || !i.reading || i.woken || now.Sub(i.quiet) < limit {
+		return
+	}
+	i.woken, i.expelled = true, true
+	_ = i.setDeadline(aLongTimeAgo)
+}
+
 // setReadDeadline is net/http's.
 func (i *idleness) setReadDeadline(t time.Time) error {
 	i.mu.Lock()
@@ -104,6 +143,8 @@ func (i *idleness) state(idle bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.between, i.deadlines = idle, 0
+	i.active = !idle
+	i.events++
 	if !idle {
 		i.fresh = false
 	}

@@ -21,3 +21,18 @@ func awaitByte(conn socketConn) error {
 		}
 	})
 }
+
+// hasBytes tells whether there is something to read, be it the end.
+func hasBytes(conn socketConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var one [1]byte
+	has := false
+	err = raw.Control(func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		has = err == nil
+	})
+	return err == nil && has
+}

@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ type mover struct {
 	next uint64
 	away map[uint64]*emigrant
 	dead bool
+
+	begun, last time.Time // of the first connection's leaving, of the last one's arrival
+	moved       int
 }
 
 // underWay is how many connections may be sent and not yet acknowledged.
@@ -27,6 +31,16 @@ const underWay = 64
 
 func newMover(l *link.Conn, back func(*emigrant)) *mover {
 	return &mover{link: l, back: back, room: make(chan struct{}, underWay), wait: moveWait, away: make(map[uint64]*emigrant)}
+}
+
+// movedTo returns who takes idle connections to the successor; nil without one.
+func (u *Upgrader) movedTo() *mover {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.mover
 }
 
 // send hands a connection over; it may wait for those before it. What can't be
@@ -48,6 +62,9 @@ func (m *mover) send(e *emigrant) {
 		<-m.room
 		m.back(e)
 		return
+	}
+	if m.next == 0 {
+		m.begun = time.Now()
 	}
 	m.next++
 	id := m.next
@@ -76,6 +93,10 @@ func (m *mover) settle(id uint64, taken bool) {
 	m.mu.Lock()
 	e := m.away[id]
 	delete(m.away, id)
+	if e != nil && taken {
+		m.moved++
+		m.last = time.Now()
+	}
 	m.mu.Unlock()
 	if e == nil {
 		return
@@ -87,6 +108,18 @@ func (m *mover) settle(id uint64, taken bool) {
 	}
 	e.conn.Close()
 	e.gone()
+}
+
+// report tells how many connections have moved, and how long that took.
+func (m *mover) report(log *slog.Logger) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.moved > 0 {
+		log.Info("idle connections have moved", "connections", m.moved, "took", m.last.Sub(m.begun))
+	}
 }
 
 // end is when the other side is gone: what it has not acknowledged stays.

@@ -39,6 +39,20 @@ type Options struct {
 	// over, or of a service that stops, may take to end. Then they are cut. 0
 	// means 30 seconds.
 	DrainTimeout time.Duration
+	// DrainSpread is the time over which a generation that has handed over sends
+	// the clients of an *http.Server away whose connections can't move to the
+	// successor (TLS, HTTP/2, …), each at a random moment in it, for all of them
+	// connect again: by GOAWAY, by "Connection: close" on the next answer after it,
+	// or by closing what is idle then for DrainIdle. 0 means a millisecond for each
+	// connection where there are more than 100, half of DrainTimeout at most; less
+	// than 0 means at once.
+	DrainSpread time.Duration
+	// DrainIdle is how long such an HTTP/1 connection may be idle, counted from its
+	// moment on, until it is closed. A request that its client sends just then is
+	// lost, as with every server that closes idle connections, so it should be
+	// longer than the clients take between two requests. 0 means as long as
+	// DrainTimeout allows.
+	DrainIdle time.Duration
 	// MaxDraining is how many generations may drain at a time; when there are
 	// more, the oldest has to hurry. 0 means 64.
 	MaxDraining int
@@ -122,6 +136,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if err := defaultDuration(&o.DrainTimeout, 30*time.Second, "DrainTimeout"); err != nil {
 		return o, err
+	}
+	if o.DrainIdle < 0 {
+		return o, fmt.Errorf("%w: Options.DrainIdle is %v, must not be negative", ErrBadOption, o.DrainIdle)
 	}
 	switch {
 	case o.Probation == 0:

@@ -179,6 +179,7 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 		}
 	}
 	u.waitForDrains(ctx, &drains)
+	u.movedTo().report(u.log)
 	return fault
 }
 
@@ -218,6 +219,9 @@ type patienceKey struct{}
 func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 	patience, impatient := context.WithCancel(context.Background())
 	ctx := context.WithValue(context.Background(), patienceKey{}, patience)
+	if !u.stopped() {
+		ctx = context.WithValue(ctx, farewellKey{}, farewellTerms{u.opts, u.hurry})
+	}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	end := time.Now().Add(u.opts.DrainTimeout)
 	go func() {

@@ -19,8 +19,12 @@ type Server interface {
 //
 // An *http.Server is drained without the loss of a request, which its own
 // Shutdown can't do: first it accepts no more, and goes on to answer, with
-// "Connection: close" or, in HTTP/2, GOAWAY; connections that are idle or have
-// sent nothing so far have Options.DrainTimeout for their next request. It is
+// "Connection: close" or, in HTTP/2, GOAWAY. A plain HTTP/1 connection that is idle,
+// or has sent nothing so far, moves to the successor, and its client sees nothing of
+// it; one that is busy does so after its answer. What can't move (TLS, HTTP/2, a
+// successor that is another program) is sent away in turn: see Options.DrainSpread
+// and Options.DrainIdle. When the service stops nobody moves, and what is idle has
+// half a second for one more request. The server is
 // gone as soon as the last connection is. For that, srv's Handler, BaseContext,
 // ConnState and TLSNextProto are wrapped, so call Serve after they are set and
 // before the server runs; it may be called for several listeners of one server.
@@ -59,7 +63,17 @@ func Serve(srv Server, ln net.Listener) Service {
 // ServeTLS is [Serve] for HTTPS, HTTP/2 included: ln is a plain listener of
 // [Upgrader.Listen], and certFile and keyFile are as in [http.Server.ServeTLS]:
 // both are empty if srv.TLSConfig has a certificate.
+//
+// Clients resume their sessions with the successor, see [Upgrader.ShareTicketKeys].
 func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Service {
+	if l, ok := ln.(*listener); ok && (srv.TLSConfig == nil || srv.TLSConfig.GetConfigForClient == nil) {
+		config := &tls.Config{}
+		if srv.TLSConfig != nil {
+			config = srv.TLSConfig.Clone()
+		}
+		l.up.ShareTicketKeys(config)
+		srv.TLSConfig = config
+	}
 	return serveHTTP(srv, ln, false, func(ln net.Listener) error {
 		if certFile != "" || keyFile != "" {
 			// Named here, for ServeTLS's own error does not say which files.
@@ -104,7 +118,9 @@ func shutdown(ctx context.Context, srv Server, served <-chan struct{}) error {
 // handler of a long stream, or of a hijacked connection, ends what it does then,
 // in the manner of its protocol; [context.AfterFunc] registers a function for
 // that. It doesn't end with ctx, so it goes on telling after Hijack, and after the
-// handler has returned. In any other context it never ends.
+// handler has returned. A client of a stream that has ended so goes on at the
+// successor: over the same connection if that is plain HTTP/1.1, which moves like any
+// other then. In any other context it never ends.
 func Draining(ctx context.Context) context.Context {
 	if d, ok := ctx.Value(drainingKey{}).(context.Context); ok {
 		return d

@@ -20,7 +20,8 @@ type httpDrain struct {
 	draining atomic.Bool
 	began    context.Context // ends when the drain begins
 	begin    context.CancelFunc
-	goAway   *goAway // nil without HTTP/2
+	goAway   []*goAway // of parts of the HTTP/2 connections; nil without HTTP/2
+	farewell atomic.Pointer[farewell]
 	conns    connSet
 	serving  sync.WaitGroup // calls of Serve that have not returned
 	up       *Upgrader      // of listeners whose connections can move; nil if there is none
@@ -152,11 +153,8 @@ func drainOf(srv *http.Server) *httpDrain {
 	}
 	enter := srv.ConnContext
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		switch served := c.(type) {
-		case *tcpConn:
-			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
-		case *unixConn:
-			ctx = context.WithValue(ctx, servedKey{}, &served.servedConn)
+		if served := servedBy(c); served != nil {
+			ctx = context.WithValue(ctx, servedKey{}, served)
 		}
 		if enter != nil {
 			ctx = enter(ctx, c)
@@ -173,7 +171,7 @@ func drainOf(srv *http.Server) *httpDrain {
 			hook(c, state)
 		}
 	}
-	d.goAway = newGoAway(srv)
+	d.goAway = newGoAways(srv)
 	return d
 }
 
@@ -184,9 +182,9 @@ type servedKey struct{}
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// An answer that is to become another protocol has a Connection header of its own.
-	if d.draining.Load() && r.Header.Get("Upgrade") == "" && !d.goAway.tells(r) {
+	if d.draining.Load() && r.Header.Get("Upgrade") == "" && !d.tells(r) {
 		c, _ := r.Context().Value(servedKey{}).(*servedConn)
-		if c == nil || c.dismiss() {
+		if c == nil || c.dismiss(d.farewell.Load()) {
 			w.Header().Set("Connection", "close")
 		}
 	}
@@ -202,14 +200,15 @@ func (d *httpDrain) drain(ctx context.Context) error {
 
 func (d *httpDrain) run(ctx context.Context) error {
 	defer close(d.lateEnd)
-	if m := d.mover(); m != nil {
+	if m := d.up.movedTo(); m != nil {
 		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
 	}
+	hurry := d.plan(ctx) // before anybody is answered by it
 	d.draining.Store(true)
 	d.begin()
-	if d.goAway != nil {
-		go d.goAway.drain(patience(ctx))
-	}
+	bidding, bid := context.WithCancel(patience(ctx))
+	defer bid()
+	go d.bid(bidding, hurry)
 	over := d.over()
 	select {
 	case <-over:
@@ -230,16 +229,6 @@ func (d *httpDrain) run(ctx context.Context) error {
 	err := d.srv.Close()
 	d.conns.close()
 	return errors.Join(fmt.Errorf("handoff: %d connections were cut: %w", n, context.Cause(ctx)), err)
-}
-
-// mover returns who takes idle connections to the successor; nil without one.
-func (d *httpDrain) mover() *mover {
-	if d.up == nil {
-		return nil
-	}
-	d.up.mu.Lock()
-	defer d.up.mu.Unlock()
-	return d.up.mover
 }
 
 // over returns a channel that is closed when the last connection has ended. The

@@ -3,6 +3,7 @@ package handoff
 import (
 	"context"
 	"crypto/tls"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -15,7 +16,7 @@ import (
 // round trip or more.
 const goAwayNotice = time.Second
 
-// goAway tells the clients of HTTP/2 connections to go elsewhere. net/http sends but
+// goAway tells the clients of a part of a server's HTTP/2 connections to go elsewhere. net/http sends but
 // the second GOAWAY, and ignores what is on its way to it at that time; a client
 // can't send it again unless it has kept the body. So the first one is put between
 // net/http's frames here, see http2Conn.
@@ -35,33 +36,52 @@ type goAway struct {
 	draining bool
 }
 
-// newGoAway returns nil if srv has no HTTP/2, or brings its own implementation; there
+// goAwaySteps is into how many parts a server's HTTP/2 connections are divided, to be
+// sent away one after the other.
+const goAwaySteps = 32
+
+// newGoAways returns nil if srv has no HTTP/2, or brings its own implementation; there
 // the header that ServeHTTP sets asks the client to go, at the next request.
-func newGoAway(srv *http.Server) *goAway {
+func newGoAways(srv *http.Server) (all []*goAway) {
 	if srv.TLSNextProto != nil {
 		return nil
 	}
-	twin := &http.Server{
-		Protocols:   srv.Protocols,
-		HTTP2:       srv.HTTP2,
-		IdleTimeout: srv.IdleTimeout,
-		ReadTimeout: srv.ReadTimeout,
-		ErrorLog:    srv.ErrorLog,
+	for range goAwaySteps {
+		twin := &http.Server{
+			Protocols:   srv.Protocols,
+			HTTP2:       srv.HTTP2,
+			IdleTimeout: srv.IdleTimeout,
+			ReadTimeout: srv.ReadTimeout,
+			ErrorLog:    srv.ErrorLog,
+		}
+		_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
+		if len(twin.TLSNextProto) == 0 {
+			return nil
+		}
+		all = append(all, &goAway{twin: twin, serve: twin.TLSNextProto[plainHTTP2], conns: make(map[*http2Conn]struct{})})
 	}
-	_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
-	if len(twin.TLSNextProto) == 0 {
-		return nil
-	}
-	g := &goAway{twin: twin, serve: twin.TLSNextProto[plainHTTP2], conns: make(map[*http2Conn]struct{})}
 	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
-	for proto, serve := range twin.TLSNextProto {
-		srv.TLSNextProto[proto] = serve
+	for proto := range all[0].twin.TLSNextProto {
+		srv.TLSNextProto[proto] = func(srv *http.Server, c *tls.Conn, h http.Handler) {
+			if s := servedBy(c); s != nil {
+				s.http2.Store(true)
+			}
+			all[rand.N(len(all))].serveAs(proto, srv, c, h)
+		}
 	}
-	if g.serve != nil && srv.TLSNextProto["h2"] != nil {
-		srv.TLSNextProto["h2"] = g.serveTLS
-		srv.TLSNextProto[plainHTTP2] = g.servePlain
+	return all
+}
+
+// serveAs serves a connection that speaks a protocol of http.Server.TLSNextProto.
+func (g *goAway) serveAs(proto string, srv *http.Server, c *tls.Conn, h http.Handler) {
+	switch {
+	case g.serve != nil && proto == "h2":
+		g.serveTLS(srv, c, h)
+	case g.serve != nil && proto == plainHTTP2:
+		g.servePlain(srv, c, h)
+	default:
+		g.twin.TLSNextProto[proto](srv, c, h)
 	}
-	return g
 }
 
 // plainHTTP2 is how net/http hands a connection without TLS to its HTTP/2 code, which
@@ -94,14 +114,18 @@ func (g *goAway) servePlain(srv *http.Server, c *tls.Conn, h http.Handler) {
 }
 
 // tells reports whether the clients are told without the help of an answer.
-func (g *goAway) tells(r *http.Request) bool {
-	return g != nil && g.serve != nil && r.ProtoMajor == 2
+func (d *httpDrain) tells(r *http.Request) bool {
+	return len(d.goAway) > 0 && d.goAway[0].serve != nil && r.ProtoMajor == 2
 }
 
 // drain sends the first GOAWAY, and the second when the time has come or nobody has
-// the patience to wait for it.
+// the patience to wait for it. Another call does nothing.
 func (g *goAway) drain(patience context.Context) {
 	g.mu.Lock()
+	if g.draining {
+		g.mu.Unlock()
+		return
+	}
 	g.draining = true
 	for c := range g.conns {
 		go c.leave()

@@ -86,6 +86,7 @@ func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() 
 	}
 	var err error
 	s.hello.Version, s.hello.PID, s.hello.Generation, s.hello.Manager = link.Version, os.Getpid(), u.generation, u.manager.address
+	s.hello.TicketKeys = u.tickets.export()
 	if s.files, s.hello.Files, err = exports(); err != nil {
 		return s, err
 	}

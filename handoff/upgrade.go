@@ -42,6 +42,8 @@ type Upgrader struct {
 	cut      chan struct{} // closed when they are to end now
 	over     sync.Once
 
+	tickets tickets
+
 	mu     sync.Mutex
 	shared []*shared
 	gates  gateState // of the sockets
@@ -95,6 +97,7 @@ func New(opts Options) (*Upgrader, error) {
 		draining:   make(chan struct{}),
 		hurry:      make(chan struct{}),
 		cut:        make(chan struct{}),
+		tickets:    tickets{now: time.Now},
 	}
 	if err := u.meetPredecessor(); err != nil {
 		set.Close()

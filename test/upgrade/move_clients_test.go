@@ -19,7 +19,6 @@ import (
 
 	"github.com/handoff-dev/handoff/test/internal/graceful"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
-	"golang.org/x/sys/unix"
 )
 
 // talker is a client with one connection, which it never replaces.
@@ -229,44 +228,6 @@ func TestClientsThatGoAwayDuringAnUpgradeLeaveNothingBehind(t *testing.T) {
 		talk(t, s).must(t, pid)
 	}
 	s.Stop()
-}
-
-func TestThousandsOfIdleConnectionsMove(t *testing.T) {
-	for _, n := range []int{2000, 10000} {
-		t.Run(strconv.Itoa(n), func(t *testing.T) {
-			if n > 2000 {
-				proctest.RequireLong(t)
-			}
-			var limit unix.Rlimit
-			if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-				t.Fatal(err)
-			}
-			if limit.Cur < uint64(n)+1000 {
-				proctest.Missing(t, "%d descriptors are needed, RLIMIT_NOFILE allows %d", n+1000, limit.Cur)
-			}
-			s := graceful.Start(t)
-			old := s.Main()
-			clients := make([]*talker, n)
-			for i := range clients {
-				clients[i] = talk(t, s)
-				if i%2 == 0 { // the others are idle from the start
-					clients[i].must(t, old)
-				}
-			}
-			begun := time.Now()
-			pid := s.Upgrade()
-			committed := time.Since(begun)
-			proctest.Until(t, "the old generation has ended", func() error { return ended(s, old) })
-			t.Logf("%d connections: the successor took over after %v, the old generation was gone after %v", n, committed, time.Since(begun))
-			for _, c := range clients {
-				c.must(t, pid)
-			}
-			for _, c := range clients {
-				c.Close()
-			}
-			s.Stop()
-		})
-	}
 }
 
 // standStill upgrades to a successor that is stopped when it takes over, with as

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // Version is the version of the protocol that this package speaks; each side
@@ -84,8 +85,17 @@ type Hello struct {
 	Files []Origin `json:"files,omitempty"`
 	// State: it answers [KindAsk].
 	State bool `json:"state,omitempty"`
+	// TicketKeys are those of TLS session tickets, the newest first. They are
+	// secret.
+	TicketKeys []TicketKey `json:"ticket_keys,omitempty"`
 	// Inboxes tells of the descriptors that travel with the hello, in their order.
 	Inboxes []Inbox `json:"inboxes,omitempty"`
+}
+
+// TicketKey is the key of TLS session tickets.
+type TicketKey struct {
+	Key     []byte    `json:"key"` // 32 bytes
+	Created time.Time `json:"created"`
 }
 
 // Inbox is a way to a generation that is to get datagrams from a shared socket which
