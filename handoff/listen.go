@@ -33,7 +33,11 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 	if !slices.Contains([]string{"tcp", "tcp4", "tcp6", "unix", "unixpacket"}, network) {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
 	}
-	ln, s, err := open(u, name, network, address, (*inherited).listener, u.opts.ListenConfig.Listen)
+	return u.listen(name, network, address, u.opts.ListenConfig.Listen)
+}
+
+func (u *Upgrader) listen(name, network, address string, bind binder[net.Listener]) (net.Listener, error) {
+	ln, s, err := open(u, name, network, address, (*inherited).listener, bind)
 	if err != nil {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
 	}
@@ -63,7 +67,11 @@ func (u *Upgrader) ListenPacket(name, network, address string) (net.PacketConn, 
 	if !slices.Contains([]string{"udp", "udp4", "udp6", "unixgram"}, network) {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
 	}
-	conn, s, err := open(u, name, network, address, (*inherited).packetConn, u.opts.ListenConfig.ListenPacket)
+	return u.listenPacket(name, network, address, u.opts.ListenConfig.ListenPacket)
+}
+
+func (u *Upgrader) listenPacket(name, network, address string, bind binder[net.PacketConn]) (net.PacketConn, error) {
+	conn, s, err := open(u, name, network, address, (*inherited).packetConn, bind)
 	if err != nil {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
 	}
@@ -82,9 +90,13 @@ func (u *Upgrader) ListenPacket(name, network, address string) (net.PacketConn, 
 	return gated, nil
 }
 
-// open takes an inherited socket that fits, or binds a new one.
+// binder opens a socket that isn't inherited.
+type binder[T any] func(ctx context.Context, network, address string) (T, error)
+
+// open takes an inherited socket that fits, or binds a new one; with a nil bind it
+// returns ErrNotInherited.
 func open[T io.Closer](u *Upgrader, name, network, address string,
-	take func(*inherited) (T, error), bind func(ctx context.Context, network, address string) (T, error),
+	take func(*inherited) (T, error), bind binder[T],
 ) (sock T, s *shared, err error) {
 	var none T
 	ctx := context.Background()
@@ -105,6 +117,9 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 		}
 		u.log.Debug("inherited", "socket", in.String())
 		return sock, s, nil
+	}
+	if bind == nil {
+		return none, nil, ErrNotInherited
 	}
 	s.origin.Ours, s.alone = true, true
 	if !strings.HasPrefix(network, "unix") {
@@ -138,6 +153,7 @@ func (u *Upgrader) claim(name, network string, want endpoint, address string) *i
 		},
 		func(e Entry) bool { return e.Name == name && !origin(e).Ours && same(e) },
 		func(e Entry) bool { return e.Name == name && !origin(e).Ours && name != "" },
+		func(e Entry) bool { return u.asked(origin(e), network, address) },
 		same,
 	}
 	for _, rule := range rules {

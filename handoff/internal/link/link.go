@@ -45,6 +45,10 @@ const (
 	KindConnection Kind = 7
 	// KindTaken answers it; the body is a [Taken].
 	KindTaken Kind = 8
+	// KindStarted is a go-between's: it has started the successor, which is ready,
+	// and is about to end. The body is a [Started]; the first descriptor is a pidfd of
+	// the successor, the others are to stay open until the receiver's process ends.
+	KindStarted Kind = 9
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -112,6 +116,11 @@ type Connection struct {
 type Taken struct {
 	ID    uint64 `json:"id"`
 	Taken bool   `json:"taken"`
+}
+
+// Started is a successor that a go-between has started.
+type Started struct {
+	PID int `json:"pid"`
 }
 
 // Message is one message that was received. Its files are close-on-exec and
