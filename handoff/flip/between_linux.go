@@ -120,6 +120,14 @@ func upgrade(upg *tableflip.Upgrader, manager string) error {
 		os.Setenv("NOTIFY_SOCKET", manager)
 	}
 	err := upg.Upgrade()
+	// tableflip hears of Ready and of Upgrade in one select, in any order.
+	for range 1000 {
+		if err == nil || err.Error() != "process is not ready yet" {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		err = upg.Upgrade()
+	}
 	os.Setenv("NOTIFY_SOCKET", notify) // for the report of an error
 	return err
 }
