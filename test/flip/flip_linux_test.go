@@ -170,11 +170,14 @@ func TestTwentyTimesBackAndForth(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			their := buildTableflip(t)
 			s := start(t, their)
+			tcp, local := load.Target{Addr: s.HTTP}, load.Target{Network: "unix", Addr: s.Unix}
 			var cfgs []load.Config
-			for _, shape := range []load.Shape{load.NewConn(), load.KeepAlive(), load.Think(100 * time.Millisecond), load.SlowPost(10 * time.Millisecond)} {
-				cfgs = append(cfgs, load.Config{Target: load.Target{Addr: s.HTTP}, Shape: shape, Workers: 2, MaxErrors: 100000})
+			for range 2 { // one worker each, see settle
+				for _, shape := range []load.Shape{load.NewConn(), load.KeepAlive(), load.Think(100 * time.Millisecond), load.SlowPost(10 * time.Millisecond)} {
+					cfgs = append(cfgs, load.Config{Target: tcp, Shape: shape, MaxErrors: 100000})
+				}
+				cfgs = append(cfgs, load.Config{Target: local, Shape: load.NewConn(), MaxErrors: 100000})
 			}
-			cfgs = append(cfgs, load.Config{Target: load.Target{Network: "unix", Addr: s.Unix}, Shape: load.NewConn(), Workers: 2, MaxErrors: 100000})
 			g, err := load.StartGroup(t.Context(), cfgs...)
 			if err != nil {
 				t.Fatal(err)
@@ -195,11 +198,27 @@ func TestTwentyTimesBackAndForth(t *testing.T) {
 						t.Fatal(err)
 					}
 					s.echoes(pid)
+					settle(t, g)
 				}
 			}
 			r := g.Stop()
 			s.Stop()
 			check(t, r, c.name == "shim")
+		})
+	}
+}
+
+// settle waits until every worker has made a request from beginning to end, and so knows
+// if the process that has ended has closed its connection: it learns of it only then.
+func settle(t *testing.T, g load.Group) {
+	t.Helper()
+	for i, r := range g {
+		was := r.Snapshot().Requests
+		proctest.Until(t, fmt.Sprintf("worker %d goes on", i), func() error {
+			if n := r.Snapshot().Requests - was; n < 2 {
+				return fmt.Errorf("it has made %d requests", n)
+			}
+			return nil
 		})
 	}
 }
