@@ -1,21 +1,11 @@
 package flip
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
-
-func tcpAddr(t *testing.T, s string) *net.TCPAddr {
-	t.Helper()
-	addr, err := net.ResolveTCPAddr("tcp", s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
-}
 
 func TestAProgramWithoutBuildInformationIsNoTableflipServer(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "script")

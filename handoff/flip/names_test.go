@@ -1,9 +1,6 @@
 package flip
 
-import (
-	"slices"
-	"testing"
-)
+import "testing"
 
 func TestEveryNameComesBackAsItWas(t *testing.T) {
 	for _, address := range []string{"", "127.0.0.1:80", "[::1%eth0]:80", "/run/a b", `C:\x`, "@abstract", "ü", "\x00", "a%20b"} {
@@ -24,17 +21,5 @@ func TestEveryNameComesBackAsItWas(t *testing.T) {
 		if _, _, _, ok := splitName(FileName("conn tcp " + address)); ok {
 			t.Errorf("the file %q is taken for a connection", "conn tcp "+address)
 		}
-	}
-}
-
-func TestAnIPSocketIsPassedOnUnderItsAddressToo(t *testing.T) {
-	got := spellings(words{kindListener, "tcp4", "localhost:0"}, tcpAddr(t, "0.0.0.0:8080"))
-	for _, want := range []words{{kindListener, "tcp", "0.0.0.0:8080"}, {kindListener, "tcp", ":8080"}} {
-		if !slices.Contains(got, want) {
-			t.Errorf("%v is not among %v", want, got)
-		}
-	}
-	if got := spellings(words{"", "", "a file"}, nil); got != nil {
-		t.Errorf("a file got %v", got)
 	}
 }

@@ -30,6 +30,13 @@ type service struct {
 func start(t *testing.T, executable string) *service {
 	t.Helper()
 	s := &service{Server: graceful.New(t, "")}
+	s.start(executable)
+	return s
+}
+
+func (s *service) start(executable string) {
+	t := s.T
+	t.Helper()
 	s.memo, s.fail = filepath.Join(s.Dir, "memo"), filepath.Join(s.Dir, "fail")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -48,7 +55,6 @@ func start(t *testing.T, executable string) *service {
 		t.Fatal(err)
 	}
 	s.line = bufio.NewReader(conn)
-	return s
 }
 
 // change upgrades to another executable, and waits until the old process has ended: a
@@ -98,6 +104,13 @@ func (s *service) hasAll(pid int, successor bool) {
 	if err != nil || !strings.HasSuffix("\n"+string(text), fmt.Sprintf("\n%d\n", pid)) {
 		s.T.Errorf("in the file is %q, %v; want it to end with %d", text, err, pid)
 	}
+	s.local(pid, "/")
+	s.echoes(pid)
+}
+
+// local asks process pid on the unix socket.
+func (s *service) local(pid int, path string) string {
+	s.T.Helper()
 	conn, err := net.Dial("unix", s.Unix)
 	if err != nil {
 		s.T.Fatal(err)
@@ -106,12 +119,33 @@ func (s *service) hasAll(pid int, successor bool) {
 	if err := conn.SetDeadline(proctest.Deadline(s.T)); err != nil {
 		s.T.Fatal(err)
 	}
-	fmt.Fprintf(conn, "POST /echo HTTP/1.0\r\n\r\n")
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil || answer.Header.Get("X-Pid") != strconv.Itoa(pid) {
-		s.T.Errorf("on the unix socket: %v, %v", answer, err)
+	if err != nil {
+		s.T.Fatal(err)
 	}
-	s.echoes(pid)
+	if got := answer.Header.Get("X-Pid"); got != strconv.Itoa(pid) {
+		s.T.Errorf("on the unix socket %s has answered, not %d", got, pid)
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestPort0KeepsItsPortOverAllChanges(t *testing.T) {
+	t.Parallel()
+	s := &service{Server: graceful.New(t, "")}
+	s.HTTP = "localhost:0"
+	s.start(buildTableflip(t))
+	address := s.local(s.First.Pid(), "/address")
+	for _, executable := range []string{buildHandoff(t, "-1ns"), buildHandoff(t, "-1ns"), buildTableflip(t), buildShim(t), buildShim(t), buildTableflip(t)} {
+		if got := s.local(s.change(executable), "/address"); got != address {
+			t.Errorf("the address was %s and became %s", address, got)
+		}
+	}
+	s.Stop()
 }
 
 // echoes checks the packet conn.
@@ -172,12 +206,10 @@ func TestTwentyTimesBackAndForth(t *testing.T) {
 			s := start(t, their)
 			tcp, local := load.Target{Addr: s.HTTP}, load.Target{Network: "unix", Addr: s.Unix}
 			var cfgs []load.Config
-			for range 2 { // one worker each, see settle
-				for _, shape := range []load.Shape{load.NewConn(), load.KeepAlive(), load.Think(100 * time.Millisecond), load.SlowPost(10 * time.Millisecond)} {
-					cfgs = append(cfgs, load.Config{Target: tcp, Shape: shape, MaxErrors: 100000})
-				}
-				cfgs = append(cfgs, load.Config{Target: local, Shape: load.NewConn(), MaxErrors: 100000})
+			for _, shape := range []load.Shape{load.NewConn(), load.KeepAlive(), load.Think(50 * time.Millisecond), load.SlowPost(10 * time.Millisecond)} {
+				cfgs = append(cfgs, load.Config{Target: tcp, Shape: shape, MaxErrors: 100000}) // one worker each, see settle
 			}
+			cfgs = append(cfgs, load.Config{Target: local, Shape: load.NewConn(), MaxErrors: 100000})
 			g, err := load.StartGroup(t.Context(), cfgs...)
 			if err != nil {
 				t.Fatal(err)

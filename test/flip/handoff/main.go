@@ -29,6 +29,8 @@ var (
 	_        = flag.String("fail", "", "for its like of tableflip's")
 )
 
+var address net.Addr // of the TCP listener
+
 // probation is set by the build.
 var probation = "-1ns"
 
@@ -67,6 +69,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	address = ln.Addr()
 	services = append(services, handoff.Serve(server, ln))
 	if *unixPath != "" {
 		ln, err := up.Listen("local", "unix", *unixPath)
@@ -115,6 +118,9 @@ func handler(generation int, conn net.Conn, file *os.File) http.Handler {
 		if _, err := io.Copy(w, r.Body); err != nil {
 			slog.Warn("echo", "error", err)
 		}
+	})
+	mux.HandleFunc("GET /address", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, address)
 	})
 	mux.HandleFunc("GET /kept", func(w http.ResponseWriter, r *http.Request) {
 		_, cerr := fmt.Fprintln(conn, pid)

@@ -30,6 +30,8 @@ var (
 	fail     = flag.String("fail", "", "fail `when` the file of that name exists: before Ready")
 )
 
+var address net.Addr // of the TCP listener
+
 func main() {
 	flag.Parse()
 	log.SetPrefix(fmt.Sprintf("%d ", os.Getpid()))
@@ -58,6 +60,9 @@ func main() {
 		ln, err := upg.Listen(network, addr)
 		if err != nil {
 			log.Fatalln("Listen:", err)
+		}
+		if network == "tcp" {
+			address = ln.Addr()
 		}
 		go func() {
 			if err := server.Serve(ln); err != http.ErrServerClosed {
@@ -132,6 +137,9 @@ func handler(hasParent bool, conn net.Conn, file *os.File) http.Handler {
 		if _, err := io.Copy(w, r.Body); err != nil {
 			log.Println("echo:", err)
 		}
+	})
+	mux.HandleFunc("GET /address", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, address)
 	})
 	mux.HandleFunc("GET /kept", func(w http.ResponseWriter, r *http.Request) {
 		_, cerr := fmt.Fprintln(conn, pid)
