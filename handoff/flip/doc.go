@@ -24,6 +24,7 @@
 //   - A process that was started by an upgrade accepts nothing before Ready, and Upgrade
 //     returns when it has lived for a second more (Options.Handoff.Probation); should it die
 //     by then, the old one goes on to serve.
+//   - Until then Upgrade is refused in the new one (ErrNotReady), whatever the PID file says.
 //   - There may be another upgrade while older processes still let their connections
 //     end; tableflip refuses that.
 //   - A successor that can't be used is asked to end by SIGTERM, and killed after 5 seconds.

@@ -32,7 +32,7 @@ func TestATableflipServerThatFailsBeforeReadyLeavesAllAsItWas(t *testing.T) {
 	t.Parallel()
 	s := start(t, buildTableflip(t))
 	pid := s.change(buildHandoff(t, "-1ns"))
-	if err := os.WriteFile(s.fail, nil, 0o600); err != nil {
+	if err := os.WriteFile(s.fail, []byte("exit"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.tryChange(buildTableflip(t), "exited: exit status 1")
@@ -41,6 +41,25 @@ func TestATableflipServerThatFailsBeforeReadyLeavesAllAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.hasAll(s.change(buildTableflip(t)), true)
+	s.Stop()
+}
+
+// The test's end finds processes that are left.
+func TestAStopEndsATableflipServerThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	s := start(t, buildTableflip(t))
+	pid := s.change(buildHandoff(t, "-1ns"))
+	if err := os.WriteFile(s.fail, []byte("hang"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Install(buildTableflip(t))
+	s.Signal(pid, syscall.SIGHUP)
+	proctest.Until(t, "the successor hangs", func() error {
+		if !strings.Contains(s.First.Output(), "told to hang") {
+			return fmt.Errorf("it doesn't say so")
+		}
+		return nil
+	})
 	s.Stop()
 }
 
@@ -162,7 +181,7 @@ func TestWhatComesFromTableflipIsOpenOnce(t *testing.T) {
 			s := start(t, buildTableflip(t))
 			pid := s.change(executable)
 			if name != "handoff" {
-				if err := os.WriteFile(s.fail, nil, 0o600); err != nil {
+				if err := os.WriteFile(s.fail, []byte("exit"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				s.tryChange(buildTableflip(t), "exited: exit status 1")

@@ -55,6 +55,11 @@ func (s *service) start(executable string) {
 		t.Fatal(err)
 	}
 	s.line = bufio.NewReader(conn)
+	t.Cleanup(func() {
+		if strings.Contains(s.First.Output(), "DATA RACE") {
+			t.Errorf("a data race:\n%s", s.First.Output())
+		}
+	})
 }
 
 // change upgrades to another executable, and waits until the old process has ended: a
@@ -259,7 +264,11 @@ func settle(t *testing.T, g load.Group) {
 // and this program says Shutdown, as tableflip's example does.
 func check(t *testing.T, r load.Result, shutdown bool) {
 	t.Helper()
-	t.Logf("%d requests by %d processes, failures: %v", r.Requests, len(r.PIDs), r.Failures)
+	shapes := map[string]int{}
+	for _, f := range r.Errors {
+		shapes[f.Shape]++
+	}
+	t.Logf("%d requests by %d processes, failures: %v %v", r.Requests, len(r.PIDs), r.Failures, shapes)
 	if r.Requests < 1000 || len(r.PIDs) != 41 {
 		t.Errorf("%d requests by %d processes: too few to tell", r.Requests, len(r.PIDs))
 	}

@@ -27,7 +27,7 @@ var (
 	peer     = flag.String("peer", "", "keep a connection to `address`")
 	memo     = flag.String("memo", "", "keep the file at `path` open")
 	pidFile  = flag.String("pid-file", "", "`path` of the PID file")
-	fail     = flag.String("fail", "", "fail `when` the file of that name exists: before Ready")
+	fail     = flag.String("fail", "", "exit or hang before Ready, as the `file` says, if it exists")
 )
 
 var address net.Addr // of the TCP listener
@@ -82,8 +82,12 @@ func main() {
 		go echo(pc)
 		defer pc.Close()
 	}
-	if _, err := os.Stat(*fail); *fail != "" && err == nil {
+	switch how, _ := os.ReadFile(*fail); string(how) {
+	case "exit":
 		log.Fatalln("told to fail before Ready")
+	case "hang":
+		log.Println("told to hang before Ready")
+		select {}
 	}
 	if err := upg.Ready(); err != nil {
 		log.Fatalln("Ready:", err)
