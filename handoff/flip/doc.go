@@ -32,6 +32,7 @@
 //   - What Listen returns is no *net.TCPListener, and accepts nothing more once the channel of
 //     Exit is closed; its Accept returns when it is closed. Reading from a packet conn then
 //     returns an error that is [net.ErrClosed], while writing goes on to work.
+//   - Stop doesn't remove the path of a unix socket that was given to AddListener.
 //   - A stale unix socket at the path is replaced, where tableflip fails with EADDRINUSE.
 //   - New works everywhere. Where there are no upgrades, Upgrade says so.
 //   - The PID file ends with a newline.

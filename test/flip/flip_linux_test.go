@@ -139,6 +139,16 @@ func (s *service) local(pid int, path string) string {
 	return string(text)
 }
 
+func TestTheShimAloneHandsOnAllThatIsAdded(t *testing.T) {
+	t.Parallel()
+	s := start(t, buildShim(t))
+	s.hasAll(s.First.Pid(), false)
+	for range 3 {
+		s.hasAll(s.change(buildShim(t)), true)
+	}
+	s.Stop()
+}
+
 func TestPort0KeepsItsPortOverAllChanges(t *testing.T) {
 	t.Parallel()
 	s := &service{Server: graceful.New(t, "")}

@@ -56,8 +56,8 @@ func main() {
 	}()
 
 	server := &http.Server{Handler: handler(upg.HasParent(), keptConn(upg), keptFile(upg))}
-	serve := func(network, addr string) {
-		ln, err := upg.Listen(network, addr)
+	serve := func(network, addr string, listen func(network, addr string) (net.Listener, error)) {
+		ln, err := listen(network, addr)
 		if err != nil {
 			log.Fatalln("Listen:", err)
 		}
@@ -70,9 +70,9 @@ func main() {
 			}
 		}()
 	}
-	serve("tcp", *httpAddr)
+	serve("tcp", *httpAddr, upg.Listen)
 	if *unixPath != "" {
-		serve("unix", *unixPath)
+		serve("unix", *unixPath, func(network, addr string) (net.Listener, error) { return listenAndAdd(upg, network, addr) })
 	}
 	if *udpAddr != "" {
 		pc, err := upg.ListenPacket("udp", *udpAddr)
@@ -99,6 +99,18 @@ func main() {
 	if err := server.Shutdown(ctx); err != nil {
 		log.Println("Shutdown:", err)
 	}
+}
+
+// listenAndAdd is the long way to say upg.Listen.
+func listenAndAdd(upg *tableflip.Upgrader, network, addr string) (net.Listener, error) {
+	ln, err := upg.Listener(network, addr)
+	if ln != nil || err != nil {
+		return ln, err
+	}
+	if ln, err = net.Listen(network, addr); err != nil {
+		return nil, err
+	}
+	return ln, upg.AddListener(network, addr, ln.(tableflip.Listener))
 }
 
 // keptConn is the connection that the first of all processes has opened.
