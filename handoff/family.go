@@ -49,7 +49,11 @@ func (u *Upgrader) meetPredecessor() error {
 	fd, linked := stage.Link()
 	value := os.Getenv(stage.LinkVariable)
 	os.Unsetenv(stage.LinkVariable)
+	if u.peer.Predecessor != nil {
+		return u.meetForeign()
+	}
 	if !linked || value == "" { // another Upgrader has had it
+		close(u.orphaned)
 		u.readIndex()
 		return u.meetManager("", false)
 	}
@@ -60,6 +64,7 @@ func (u *Upgrader) meetPredecessor() error {
 	hello, files, err := greet(conn)
 	if err != nil {
 		// It died at once, or is of another making: we are on our own.
+		close(u.orphaned)
 		u.log.Warn("the predecessor does not answer", "error", err)
 		conn.Close()
 		closeAll(files)
@@ -257,6 +262,9 @@ func (u *Upgrader) checkWord() {
 // lost is when an older generation has ended.
 func (u *Upgrader) lost(r *relative) {
 	r.conn.Close()
+	if r.Generation == u.generation-1 {
+		closeOnce(u.orphaned)
+	}
 	if r == u.family.predecessor {
 		u.family.predecessor = nil
 		u.forgetOutlets(r.Generation)
@@ -307,6 +315,10 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			u.post(occurrence{run: func() { u.deserted(s) }})
 			return
 		}
+		if m.Kind == link.KindStarted {
+			s.noteRelay(m)
+			continue
+		}
 		if m.Kind == link.KindTaken {
 			var t link.Taken
 			if m.Close(); m.Decode(&t) == nil {
@@ -354,6 +366,9 @@ func (u *Upgrader) appoint() error {
 	u.log.Debug("handing over", "successor", s.pid)
 	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
 	u.settle(s)
+	if s.foreign && !s.hasEnded() {
+		return nil // it took over when it was ready
+	}
 	err := s.link.Send(linkWait, link.KindCommit, struct{}{})
 	switch {
 	case err == nil:

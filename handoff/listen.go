@@ -33,7 +33,11 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 	if !slices.Contains([]string{"tcp", "tcp4", "tcp6", "unix", "unixpacket"}, network) {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
 	}
-	ln, s, err := open(u, name, network, address, (*inherited).listener, u.opts.ListenConfig.Listen)
+	return u.listen(name, network, address, u.opts.ListenConfig.Listen)
+}
+
+func (u *Upgrader) listen(name, network, address string, bind binder[net.Listener]) (net.Listener, error) {
+	ln, s, err := open(u, name, network, address, (*inherited).listener, bind)
 	if err != nil {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
 	}
@@ -53,9 +57,13 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// open takes an inherited socket that fits, or binds a new one.
+// binder opens a socket that isn't inherited.
+type binder[T any] func(ctx context.Context, network, address string) (T, error)
+
+// open takes an inherited socket that fits, or binds a new one; with a nil bind it
+// returns ErrNotInherited.
 func open[T io.Closer](u *Upgrader, name, network, address string,
-	take func(*inherited) (T, error), bind func(ctx context.Context, network, address string) (T, error),
+	take func(*inherited) (T, error), bind binder[T],
 ) (sock T, s *shared, err error) {
 	var none T
 	ctx := context.Background()
@@ -77,6 +85,9 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 		}
 		u.log.Debug("inherited", "socket", in.String())
 		return sock, s, nil
+	}
+	if bind == nil {
+		return none, nil, ErrNotInherited
 	}
 	s.origin.Ours, s.alone = true, true
 	if !strings.HasPrefix(network, "unix") {
@@ -110,6 +121,7 @@ func (u *Upgrader) claim(name, network string, want endpoint, address string) *i
 		},
 		func(e Entry) bool { return e.Name == name && !origin(e).Ours && same(e) },
 		func(e Entry) bool { return e.Name == name && !origin(e).Ours && name != "" },
+		func(e Entry) bool { return u.asked(origin(e), network, address) },
 		same,
 	}
 	for _, rule := range rules {

@@ -254,6 +254,7 @@ func (u *Upgrader) fail(cause error) {
 	u.log.Error("upgrade failed", "error", err)
 	if u.machine.phase == phaseServing {
 		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))
+		u.reclaim(u.successor)
 		if u.successor.pid != 0 {
 			u.successor.link.Close()
 		}

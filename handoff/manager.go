@@ -56,7 +56,7 @@ func (u *Upgrader) refusal() error {
 	switch {
 	case os.Getpid() == 1:
 		return fmt.Errorf("%w: this process is PID 1 of its container or pid namespace, and at its end the kernel ends all others there; run it as the child of an init, and in a systemd unit without PrivatePIDs=", ErrWouldEndService)
-	case u.manager.deaf:
+	case u.manager.deaf && !u.namedByFile():
 		return fmt.Errorf("%w: systemd started this process without a NOTIFY_SOCKET, so it can't be told that the main process changes; set Type=notify and NotifyAccess=main in the unit", ErrWouldEndService)
 	}
 	return nil
@@ -98,6 +98,9 @@ func (u *Upgrader) settle(s *successor) {
 
 // sayReady tells whoever started this process that it is ready.
 func (u *Upgrader) sayReady() {
+	if u.peer.Predecessor != nil {
+		u.relieve()
+	}
 	if u.family.predecessor == nil {
 		if u.generation > 1 {
 			// The manager still believes in a predecessor that has died.

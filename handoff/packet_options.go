@@ -54,10 +54,14 @@ func (u *Upgrader) ListenPacket(name, network, address string) (net.PacketConn, 
 
 // ListenPacketWith is [Upgrader.ListenPacket] with options.
 func (u *Upgrader) ListenPacketWith(name, network, address string, opts PacketOptions) (net.PacketConn, error) {
+	return u.listenPacket(name, network, address, opts, u.opts.ListenConfig.ListenPacket)
+}
+
+func (u *Upgrader) listenPacket(name, network, address string, opts PacketOptions, bind binder[net.PacketConn]) (net.PacketConn, error) {
 	if !slices.Contains([]string{"udp", "udp4", "udp6", "unixgram"}, network) {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
 	}
-	conn, s, err := open(u, name, network, address, (*inherited).packetConn, u.opts.ListenConfig.ListenPacket)
+	conn, s, err := open(u, name, network, address, (*inherited).packetConn, bind)
 	if err != nil {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, err)
 	}

@@ -28,6 +28,12 @@ type successor struct {
 	// sibling: it is to be the child of our parent, which is the service manager.
 	sibling bool
 	pidfd   *os.File // of a sibling
+	// foreign: cmd is the go-between to a program of another toolkit's; goBetween
+	// finds that out.
+	foreign   bool
+	goBetween func(*exec.Cmd) (bool, error)
+	relay     *relay // that program, once it is ready
+	relayed   *relay // the same before the loop knows of it
 
 	launched chan struct{} // closed when it has started, or has failed to
 	ended    chan struct{} // closed when it has started and ended
@@ -85,6 +91,7 @@ func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() 
 		return s, errors.New("handoff: this process's own path is unknown; set Options.Command")
 	}
 	var err error
+	s.goBetween = u.goBetween
 	s.hello.Version, s.hello.PID, s.hello.Generation, s.hello.Manager = link.Version, os.Getpid(), u.generation, u.manager.address
 	s.hello.TicketKeys = u.tickets.export()
 	if s.files, s.hello.Files, err = exports(); err != nil {
@@ -144,8 +151,15 @@ func (u *Upgrader) watch(s *successor) {
 		}
 	}})
 	go u.hear(s, pid)
-	go u.followSuccessor(s)
+	followed := make(chan struct{})
+	go func() {
+		u.followSuccessor(s)
+		close(followed)
+	}()
 	err = s.wait()
+	if s.foreign {
+		err = u.followRelay(s, followed, err)
+	}
 	close(s.ended)
 	hearOut(s.inbox.Address())
 	s.inbox.Close()
@@ -239,12 +253,21 @@ func (s *successor) terminate() {
 		return
 	}
 	s.ending = true
-	process := s.cmd.Process
+	process := s.process()
 	if s.leaving || process.Signal(syscall.SIGTERM) == nil {
 		time.AfterFunc(s.patience, func() { _ = process.Kill() })
 		return
 	}
 	_ = process.Kill()
+}
+
+func (s *successor) hasEnded() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // endsWithin tells whether the process has ended, or does so within d.
@@ -281,7 +304,7 @@ func (s *successor) release() {
 		select {
 		case <-s.ended:
 		case <-time.After(s.patience):
-			_ = s.cmd.Process.Kill()
+			_ = s.process().Kill()
 		}
 	}
 	s.link.Close()
@@ -289,7 +312,7 @@ func (s *successor) release() {
 
 // dismiss asks the process to end in its own time.
 func (s *successor) dismiss() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.process().Signal(syscall.SIGTERM)
 }
 
 // explain makes the error that Upgrade returns.

@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"sync"
 	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/foreign"
 )
 
 // Upgrader leads one generation of a service through its life: it inherits,
@@ -25,6 +27,7 @@ type Upgrader struct {
 
 	// Owned by the goroutine of loop.
 	machine   machine
+	peer      foreign.Peer
 	successor *successor
 	answer    chan<- error // of the call of Upgrade in progress
 	clock     *time.Timer
@@ -37,6 +40,7 @@ type Upgrader struct {
 	signals  chan os.Signal
 	done     chan struct{} // closed by Close
 	looped   chan struct{} // closed when loop has returned
+	orphaned chan struct{} // closed when the process that has started this one has ended
 	draining chan struct{} // closed when the connections are to end
 	hurry    chan struct{} // closed when they are to end soon
 	cut      chan struct{} // closed when they are to end now
@@ -76,12 +80,14 @@ type occurrence struct {
 // [Inherit]), removes the variables of the protocol from the environment, and
 // begins to listen to signals. A malformed environment is an error that names
 // the variable; so are options that can't be right.
-func New(opts Options) (*Upgrader, error) {
+func New(opts Options) (*Upgrader, error) { return newWithPeer(opts, foreign.Peer{}) }
+
+func newWithPeer(opts Options, peer foreign.Peer) (*Upgrader, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	set, err := Inherit(opts.Inherit)
+	set, origins, err := inheritFrom(peer.Predecessor, opts.Inherit)
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +95,14 @@ func New(opts Options) (*Upgrader, error) {
 		opts:       opts,
 		log:        opts.Logger,
 		generation: 1,
+		peer:       peer,
 		inherited:  set,
+		origins:    origins,
 		events:     make(chan occurrence),
 		signals:    make(chan os.Signal, 16),
 		done:       make(chan struct{}),
 		looped:     make(chan struct{}),
+		orphaned:   make(chan struct{}),
 		draining:   make(chan struct{}),
 		hurry:      make(chan struct{}),
 		cut:        make(chan struct{}),
@@ -104,7 +113,7 @@ func New(opts Options) (*Upgrader, error) {
 		return nil, err
 	}
 	u.log = u.log.With("generation", u.generation)
-	if u.machine.awaiting {
+	if u.machine.awaiting || peer.Predecessor != nil {
 		u.gates = gatePaused
 	}
 	if all := append(append([]os.Signal(nil), opts.UpgradeSignals...), opts.StopSignals...); len(all) > 0 {

@@ -15,6 +15,9 @@ import (
 // launch starts the process with its files, its end of the link, and our socket
 // for its notifications.
 func (s *successor) launch() error {
+	if err := s.findGoBetween(); err != nil {
+		return err
+	}
 	ours, theirs, err := link.Pair()
 	if err != nil {
 		closeAll(s.inboxes)

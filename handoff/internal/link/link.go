@@ -49,6 +49,10 @@ const (
 	// KindHeir tells a draining generation, from the main one, whether it is to start
 	// another main generation should the sender die; the body is an [Heir].
 	KindHeir Kind = 9
+	// KindStarted is a go-between's: it has started the successor, which is ready,
+	// and is about to end. The body is a [Started]; the first descriptor is a pidfd of
+	// the successor, the others are to stay open until the receiver's process ends.
+	KindStarted Kind = 10
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -162,6 +166,11 @@ type Connection struct {
 type Taken struct {
 	ID    uint64 `json:"id"`
 	Taken bool   `json:"taken"`
+}
+
+// Started is a successor that a go-between has started.
+type Started struct {
+	PID int `json:"pid"`
 }
 
 // Message is one message that was received. Its files are close-on-exec and

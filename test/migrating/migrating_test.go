@@ -1,0 +1,158 @@
+package migrating
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const page = "../../docs/migrating.md"
+
+// A program is a block of code of the page.
+type program struct {
+	section  string
+	language string
+	after    bool
+	source   string
+}
+
+var fence = regexp.MustCompile("(?s)(Before|After)[^\n]*(?:\n[^`\n#][^\n]*)*\n\n```([a-z]+)\n(.*?)```\n")
+
+// programs returns those of the page, by sections.
+func programs(t *testing.T) (all []program) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, section := range strings.Split(string(text), "\n## ")[1:] {
+		name, body, _ := strings.Cut(section, "\n")
+		found := fence.FindAllStringSubmatch(body, -1)
+		if n := strings.Count(body, "```"); n != 2*len(found) {
+			t.Errorf("%s: %d fences, and %d blocks that come after Before or After", name, n, len(found))
+		}
+		before, after := 0, 0
+		for _, m := range found {
+			all = append(all, program{section: name, language: m[2], after: m[1] == "After", source: m[3]})
+			if m[1] == "After" {
+				after++
+			} else {
+				before++
+			}
+		}
+		if before != 1 || after == 0 {
+			t.Errorf("%s has %d programs before and %d after", name, before, after)
+		}
+	}
+	return all
+}
+
+func TestEveryGoProgramOfThePageCompiles(t *testing.T) {
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	replace := map[string]string{}
+	args := []string{"build", "-o", filepath.Join(dir, "bin") + string(filepath.Separator), "-overlay", filepath.Join(dir, "overlay.json")}
+	for i, p := range programs(t) {
+		if p.language != "go" {
+			continue
+		}
+		name := fmt.Sprintf("program%d", i)
+		file := filepath.Join(dir, name+".go")
+		if err := os.WriteFile(file, []byte(p.source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(here, name, "main.go")] = file
+		args = append(args, "./"+name)
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if len(replace) < 12 {
+		t.Errorf("only %d programs were found", len(replace))
+	}
+}
+
+func TestAProgramAfterTheMoveNeedsHandoffAlone(t *testing.T) {
+	for _, p := range programs(t) {
+		if !p.after {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), "", p.source, parser.ImportsOnly)
+		if err != nil {
+			t.Errorf("%s: %v", p.section, err)
+			continue
+		}
+		ours := false
+		for _, spec := range f.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch first, _, _ := strings.Cut(path, "/"); {
+			case strings.HasPrefix(path, "github.com/handoff-dev/handoff/"):
+				ours = true
+			case strings.Contains(first, "."):
+				t.Errorf("%s: the program after the move imports %s", p.section, path)
+			}
+		}
+		if !ours {
+			t.Errorf("%s: a program after the move doesn't use handoff", p.section)
+		}
+	}
+}
+
+func TestTheRustProgramCompiles(t *testing.T) {
+	cargo, err := exec.LookPath("cargo")
+	if err != nil {
+		t.Skip("cargo is missing, which builds the program for listenfd")
+	}
+	build := func(dir, command string) ([]byte, error) {
+		cmd := exec.Command(cargo, command, "--quiet", "--color=never")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "CARGO_NET_RETRY=0")
+		return cmd.CombinedOutput()
+	}
+	dir := t.TempDir()
+	for _, p := range programs(t) {
+		if p.language != "rust" {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "src"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{
+			"src/main.rs": p.source,
+			"Cargo.toml":  "[package]\nname = \"before\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[dependencies]\nlistenfd = \"=1.0.2\"\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := build(dir, "fetch"); err != nil {
+			t.Skipf("the crate listenfd can't be had from crates.io: %s", out)
+		}
+		if out, err := build(dir, "check"); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	t.Error("there is no Rust program")
+}
