@@ -19,7 +19,7 @@ import (
 )
 
 // script is a program for one connection, which it has as descriptor 3.
-const script = `echo "pid $$"; env | grep -E "^(LISTEN|REMOTE|NOTIFY|HANDOFF)" | sort; `
+const script = `echo "pid $$"; env | grep -E "^(LISTEN|REMOTE|NOTIFY|HANDOFF_(LINK|STAGE))" | sort; `
 
 func TestEachConnectionHasAProgramOfItsOwn(t *testing.T) {
 	t.Parallel()
@@ -129,7 +129,7 @@ func TestAProgramOfAConnectionHasThatAlone(t *testing.T) {
 			want = append(want, fmt.Sprintf("LISTEN_PID=%d", pid))
 		}
 		wantSockets(t, p, pid, 3, sockets)
-		wantLines(t, "environment with "+flags, environment(t, pid, "LISTEN_", "HANDOFF_"), want...)
+		wantLines(t, "environment with "+flags, environment(t, pid, "LISTEN_", "HANDOFF_LINK", "HANDOFF_STAGE"), want...)
 		p.Stop(syscall.SIGTERM)
 	}
 }

@@ -22,7 +22,7 @@ var stale = []string{
 	"HANDOFF_LINK=5 1", "REMOTE_ADDR=192.0.2.1", "REMOTE_PORT=1",
 }
 
-var told = []string{"LISTEN_", "HANDOFF_", "REMOTE_"}
+var told = []string{"LISTEN_", "HANDOFF_LINK", "HANDOFF_STAGE", "REMOTE_"}
 
 func TestTheProgramHasTheSocketsAndTheStandardDescriptorsAlone(t *testing.T) {
 	t.Parallel()

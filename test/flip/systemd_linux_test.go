@@ -94,7 +94,7 @@ func TestUnderTableflipsUnitSystemdFollowsOverAndBack(t *testing.T) {
 		more  string // of the unit
 	}{
 		{name: "over", first: their, then: []string{our, our}},
-		{name: "back", first: their, then: []string{our, their, their}},
+		{name: "back", first: their, then: []string{our, their}},
 		{name: "started as handoff", first: our, then: []string{our, their}},
 		{name: "told by sd_notify", first: our, then: []string{our, their}, more: "Type=notify\nNotifyAccess=main\n"},
 	} {

@@ -55,7 +55,7 @@ func TestAForeignProgramServesOnTheSocketsOfHandoffExec(t *testing.T) {
 			}
 			var protocol []string
 			for _, line := range environmentOf(t, p.Pid()) {
-				if strings.HasPrefix(line, "LISTEN_") || strings.HasPrefix(line, "HANDOFF_") {
+				if strings.HasPrefix(line, "LISTEN_") || strings.HasPrefix(line, "HANDOFF_LINK") || strings.HasPrefix(line, "HANDOFF_STAGE") {
 					protocol = append(protocol, line)
 				}
 			}
