@@ -1,0 +1,160 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotReady is wrapped by the error about a copy that was not ready in time.
+var ErrNotReady = errors.New("was not ready in time")
+
+// awaitReady gives c so much time from now on to become ready.
+func (c *process) awaitReady(d time.Duration) {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	var timer *time.Timer
+	timer = c.holder.after(d, func() {
+		if c.timer == timer {
+			c.giveUp(fmt.Errorf("%w, within %v%s", ErrNotReady, time.Since(c.began).Round(time.Millisecond), c.missing()))
+		}
+	})
+	c.timer = timer
+}
+
+// missing says what was waited for.
+func (c *process) missing() string {
+	switch c.holder.opt.Ready.kind {
+	case readyAuto:
+		return ": it has not said READY=1 by sd_notify, as one before it has; a program that does not wants --ready after=1s"
+	case readyNotify:
+		return ": it has not said READY=1 by sd_notify"
+	}
+	if c.lastTry != nil {
+		return ": " + c.lastTry.Error()
+	}
+	return ""
+}
+
+// isReady is when c is known to be ready.
+func (c *process) isReady() {
+	w := c.worker
+	if c.ready || c.ended || c.asked || c != w.main && c != w.next {
+		return
+	}
+	c.ready = true
+	c.pauseTimers()
+	w.handle(eventReady)
+}
+
+// watchReady begins to find out whether c is ready, where c doesn't tell by itself.
+func (c *process) watchReady() {
+	h := c.holder
+	switch r := h.opt.Ready; r.kind {
+	case readyAuto:
+		h.after(time.Until(c.began.Add(grace)), func() {
+			if c.ready || c.ended || c.spoke || h.speaks {
+				return
+			}
+			if !h.believed {
+				h.believed = true
+				h.log("the program has said nothing by sd_notify within %v and is taken as ready; if it needs longer, see --ready", grace)
+			}
+			c.isReady()
+		})
+	case readyAfter:
+		h.after(time.Until(c.began.Add(r.after)), c.isReady)
+	case readyExec:
+		ctx, cancel := context.WithCancel(context.Background())
+		c.check = cancel
+		go c.try(ctx, func(ctx context.Context) error { return h.askCommand(ctx, c, r.text) })
+	case readyHTTP:
+		ctx, cancel := context.WithCancel(context.Background())
+		c.check = cancel
+		go c.try(ctx, func(ctx context.Context) error { return askHTTP(ctx, h.opt.httpSocket(), r.text, c.pid) })
+	}
+}
+
+// The pauses between two questions.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// try asks until the answer is nil, or ctx ends.
+func (c *process) try(ctx context.Context, ask func(context.Context) error) {
+	for pause := firstPause; ; pause = min(pause*3/2, lastPause) {
+		err := ask(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			c.holder.post(c.isReady)
+			return
+		}
+		c.holder.post(func() { c.lastTry = err })
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// askCommand runs a command of the shell's. It is started and waited for by the
+// goroutine of Run, as all children are.
+func (h *Holder) askCommand(ctx context.Context, c *process, command string) error {
+	result := make(chan error, 1)
+	pids := make(chan int, 1)
+	relay, err := newRelay(ctx, h.opt.httpSocket(), c.pid)
+	if err != nil {
+		return err
+	}
+	defer relay.close()
+	h.post(func() {
+		env := append(os.Environ(), fmt.Sprintf("HANDOFF_PID=%d", c.pid))
+		if relay != nil {
+			env = append(env, "HANDOFF_ADDRESS="+relay.address())
+		}
+		cmd := &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", command}, Env: env,
+			SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+		if err := h.spawn(cmd, nil); err != nil {
+			result <- err
+			return
+		}
+		pid := cmd.Process.Pid
+		_ = cmd.Process.Release()
+		h.children[pid] = func(status unix.WaitStatus) {
+			if status.Exited() && status.ExitStatus() == 0 {
+				result <- nil
+				return
+			}
+			result <- fmt.Errorf("the command %q has ended: %s", command, describe(status))
+		}
+		pids <- pid
+	})
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	case <-h.done:
+		return ctx.Err()
+	}
+	h.post(func() {
+		select {
+		case pid := <-pids:
+			if h.children[pid] != nil {
+				_ = unix.Kill(-pid, unix.SIGKILL)
+			}
+		default:
+		}
+	})
+	return ctx.Err()
+}
