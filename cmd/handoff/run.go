@@ -29,7 +29,6 @@ type runOptions struct {
 	ready   string
 	signal  string
 	restart string
-	quiet   bool
 	check   bool
 	hold    supervise.Options
 }
@@ -81,7 +80,6 @@ can't be executed, 127 there is none of that name.`,
 	f.StringArrayVar(&opt.hold.EnvFiles, "env-file", nil, "read variables from `FILE`, anew at each start; may be repeated")
 	f.StringSliceVar(&opt.hold.Compat, "compat", nil, "set the variables of other holders too: "+strings.Join(supervise.Compats, ", "))
 	f.BoolVar(&opt.hold.DirectStderr, "direct-stderr", false, "let the program write to this command's standard error itself")
-	f.BoolVarP(&opt.quiet, "quiet", "q", false, "say nothing but what fails")
 	f.BoolVar(&opt.check, "check-reexec", false, "say whether this program can take over from a holder")
 	_ = f.MarkHidden("check-reexec")
 	f.SetInterspersed(false) // what follows the program is the program's

@@ -231,11 +231,13 @@ func (w *worker) perform(e effect) {
 		old := w.main
 		w.main, w.next = w.next, nil
 		w.main.proven = true
+		h.manager.said = w.main.said
 		h.log("%s serves; asking %s to stop", w.main, old)
 		h.dismiss(old)
 	case effectAdopt:
 		w.main, w.next = w.next, nil
 		w.main.proven = w.main.ready
+		h.manager.said = w.main.said
 	case effectKillNext:
 		w.next = w.discard(w.next)
 	case effectKillMain:

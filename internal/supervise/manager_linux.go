@@ -234,6 +234,7 @@ func (h *Holder) noted(c *process, m notify.Message) {
 			h.manager.said = c.said
 		}
 	}
+	first := m.Ready() && !c.ready
 	if m.Ready() {
 		h.speaks = true
 		c.isReady()
@@ -244,15 +245,17 @@ func (h *Holder) noted(c *process, m notify.Message) {
 	var states []handoff.State
 	for _, line := range lines {
 		// What copies say that don't serve is seen in the log.
-		if main || !strings.HasPrefix(line, "STATUS=") {
+		if main && !first || !strings.HasPrefix(line, "STATUS=") {
 			states = append(states, handoff.State(line))
 		}
 	}
 	if main && len(h.workers) == 1 && h.roll == nil && h.manager.told {
 		switch { // a reload of the program's own
 		case m.Reloading():
+			c.reloading = true
 			states = append(states, handoff.Reloading)
-		case m.Ready():
+		case m.Ready() && c.reloading:
+			c.reloading = false
 			states = append(states, handoff.Ready)
 		}
 	}

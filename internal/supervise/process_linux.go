@@ -30,18 +30,19 @@ type process struct {
 	timer  *time.Timer      // until it has to be ready, or ended
 	check  context.CancelFunc
 
-	ready    bool
-	spoke    bool  // it has sent a notification
-	proven   bool  // its probation is over
-	lastTry  error // to ask it
-	hearing  rest  // of the goroutine that hears it
-	pinged   bool  // the watchdog
-	asked    bool  // to stop
-	killed   bool
-	ended    bool
-	rest     bool // of its group only what it has left behind is there
-	deadline time.Time
-	said     string
+	ready     bool
+	spoke     bool  // it has sent a notification
+	proven    bool  // its probation is over
+	lastTry   error // to ask it
+	hearing   rest  // of the goroutine that hears it
+	pinged    bool  // the watchdog
+	reloading bool  // it reloads by itself
+	asked     bool  // to stop
+	killed    bool
+	ended     bool
+	rest      bool // of its group only what it has left behind is there
+	deadline  time.Time
+	said      string
 }
 
 func (c *process) String() string { return fmt.Sprintf("generation %d (pid %d)", c.generation, c.pid) }
@@ -291,6 +292,10 @@ func (c *process) killAfter(d time.Duration) {
 	c.timer = timer
 }
 
+// discardTimeout is how long a copy that has failed may take to end by itself: it may
+// have accepted connections.
+const discardTimeout = 5 * time.Second
+
 // discard ends a copy that has failed. Nobody waits for it.
 func (w *worker) discard(c *process) *process {
 	if c == nil {
@@ -299,8 +304,8 @@ func (w *worker) discard(c *process) *process {
 	h := w.holder
 	if !c.ended {
 		h.leaving[c] = true
-		c.pauseTimers()
-		c.kill()
+		c.signal(h.opt.StopSignal)
+		c.killAfter(min(discardTimeout, h.opt.StopTimeout))
 	}
 	return nil
 }

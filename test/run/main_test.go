@@ -203,7 +203,7 @@ func (h *holder) load(shapes ...load.Shape) load.Group {
 // lossless fails the test for what was lost.
 func lossless(t *testing.T, r load.Result) {
 	t.Helper()
-	if r.Failed > 0 || r.OK < 50 {
+	if r.Failed > 0 || r.OK == 0 {
 		t.Errorf("%d of %d requests have failed: %v", r.Failed, r.Requests, r.Failures)
 		for _, f := range r.Errors[:min(len(r.Errors), 5)] {
 			t.Log(f.Kind, f.PID, f.Error)

@@ -175,15 +175,11 @@ func TestTheOldCopyCanNotAnswerForTheNewOne(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"http": {"--ready", "http=/healthz"},
 		"exec": {"--ready", `exec=curl -fsS --noproxy '*' "http://$HANDOFF_ADDRESS/healthz"`},
-		"unix": {"--ready", "http=/healthz", "-l", "admin=" + filepath.Join(shortDir(t), "s")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if name == "exec" {
 				proctest.RequireTool(t, "curl")
-			}
-			if name == "unix" { // the first socket is asked if none is named http
-				flags = append(flags, "--ready-timeout", "2s")
 			}
 			h := holdOurs(t, "", append(flags, "--ready-timeout", "2s")...)
 			old := h.pid()

@@ -15,10 +15,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,6 +28,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -63,7 +64,7 @@ func serve(mode []string) error {
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: handler(mode)}
+	srv := &http.Server{Handler: handler(mode), ConnState: count}
 	ended := make(chan error)
 	var listeners []io.Closer
 	for e := range set.All() {
@@ -111,20 +112,31 @@ func serve(mode []string) error {
 	return drain(srv, listeners)
 }
 
-// drain ends without loss of what new connections ask: none comes any more, then those
-// that are there are answered.
+// drain ends without loss: no connection comes any more, and each that is there is closed
+// with its next answer.
 func drain(srv *http.Server, listeners []io.Closer) error {
+	draining.Store(true)
 	for _, ln := range listeners {
 		ln.Close()
 	}
-	// net/http drops a connection whose request arrives when it shuts down.
-	time.Sleep(200 * time.Millisecond)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	for end := time.Now().Add(10 * time.Second); connections.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
 	}
-	return nil
+	return srv.Close()
+}
+
+var (
+	draining    atomic.Bool
+	connections atomic.Int64
+)
+
+func count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		connections.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		connections.Add(-1)
+	}
 }
 
 func handler(mode []string) http.Handler {
@@ -192,6 +204,9 @@ func handler(mode []string) http.Handler {
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Pid", strconv.Itoa(os.Getpid()))
+		if draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
