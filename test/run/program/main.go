@@ -122,7 +122,8 @@ func drain(srv *http.Server, listeners []io.Closer) error {
 	for end := time.Now().Add(10 * time.Second); connections.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	return srv.Close()
+	srv.Close() // its error would be of the listeners, which are closed
+	return nil
 }
 
 var (
