@@ -63,12 +63,14 @@ func newRoot(called func()) *cobra.Command {
 		Short: "Replace a running server by its next version without losing a request",
 		Long: `Replace a running server by its next version without losing a request.
 
-Exit codes: 0 all went well, 1 something failed, 2 called wrongly.`,
+Exit codes: 0 all went well, 1 something failed, 2 called wrongly. A command with
+more of them says so in its help: doctor has 3, and exec and run have 125 to 127 and those
+of the program.`,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newRun(), newUnit(), newVersion())
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newRun(), newUnit(), newVersion())
 	return root
 }
 

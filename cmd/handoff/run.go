@@ -19,13 +19,9 @@ import (
 	"github.com/handoff-dev/handoff/internal/supervise"
 )
 
-// exitHoldFailed is the exit code of "handoff run" when it is the holder that failed, as
-// with env(1) and nohup(1); any other is the program's.
-const exitHoldFailed = 125
-
 // runOptions are the flags of "handoff run".
 type runOptions struct {
-	listen  []string
+	listen  specTexts
 	ready   string
 	signal  string
 	restart string
@@ -68,7 +64,7 @@ can't be executed, 127 there is none of that name.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRun(cmd, opt, args) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVarP(&opt.listen, "listen", "l", nil, "open the socket `SPEC`, see 'handoff exec --help'; may be repeated")
+	f.VarP(&opt.listen, "listen", "l", "open the socket `SPEC`, see 'handoff exec --help'; may be repeated")
 	f.IntVar(&opt.hold.Workers, "workers", 1, "how many copies serve; they are replaced one at a time")
 	f.StringVar(&opt.ready, "ready", "auto", "how a copy is known to be ready, `HOW` as above")
 	f.DurationVar(&opt.hold.ReadyTimeout, "ready-timeout", time.Minute, "how long a copy may take to be ready")
@@ -108,7 +104,7 @@ func runRun(cmd *cobra.Command, opt runOptions, args []string) error {
 	holder, err := supervise.New(opt.hold)
 	if err != nil {
 		discard()
-		return codeError{err, exitHoldFailed}
+		return codeError{err, exitExecFailed}
 	}
 	// The holder's signals are its own to act on.
 	code, err := holder.Run(context.WithoutCancel(cmd.Context()))
@@ -184,12 +180,12 @@ func checkArgs(args []string) []string {
 func holdSockets(ctx context.Context, specs []spec.Spec) (all []supervise.Socket, discard func(), err error) {
 	set, err := handoff.Inherit(handoff.InheritOptions{})
 	if err != nil {
-		return nil, nil, codeError{withHint(err, "it is the fault of what started this command, or left over from it"), exitHoldFailed}
+		return nil, nil, codeError{withHint(err, "it is the fault of what started this command, or left over from it"), exitExecFailed}
 	}
 	for e := range set.All() {
 		f, err := set.File(handoff.ByIndex(e.Index))
 		if err != nil {
-			return nil, nil, codeError{err, exitHoldFailed}
+			return nil, nil, codeError{err, exitExecFailed}
 		}
 		all = append(all, supervise.Socket{File: handoff.File{Name: e.Name, Conn: f}, Addr: e.Addr})
 	}
@@ -198,7 +194,7 @@ func holdSockets(ctx context.Context, specs []spec.Spec) (all []supervise.Socket
 		if errors.Is(err, syscall.EADDRINUSE) {
 			err = withHint(err, "another process has the address: 'ss -lxp' and 'ss -ltup' say which")
 		}
-		return nil, nil, codeError{err, exitHoldFailed}
+		return nil, nil, codeError{err, exitExecFailed}
 	}
 	for _, s := range opened {
 		socket := supervise.Socket{File: s.File, Addr: s.Addr}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 
 	"github.com/handoff-dev/handoff/handoff"
 )
@@ -152,15 +151,6 @@ func cause(err error) error {
 		return op.Err
 	}
 	return err
-}
-
-// absolute is a path that says the same after a change of the folder.
-func absolute(s Spec) (string, error) {
-	path, err := filepath.Abs(s.Value)
-	if err == nil && len(path)+1 > maxUnix {
-		err = fmt.Errorf("the path %s is of %d bytes, more than a unix socket's may have", path, len(path))
-	}
-	return path, err
 }
 
 // unsupported is the error for an option or a type.

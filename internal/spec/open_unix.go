@@ -165,6 +165,15 @@ func openUnix(s Spec) (_ *Socket, err error) {
 	return sock, nil
 }
 
+// absolute is a path that says the same after a change of the folder.
+func absolute(s Spec) (string, error) {
+	path, err := filepath.Abs(s.Value)
+	if err == nil && len(path)+1 > maxUnix {
+		err = fmt.Errorf("the path %s is of %d bytes, more than a unix socket's may have", path, len(path))
+	}
+	return path, err
+}
+
 func bindUnix(fd int, addr *net.UnixAddr) error {
 	bind := func() error {
 		return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: addr.Name}))
