@@ -37,6 +37,8 @@ type Holder struct {
 	workers    []*worker
 	leaving    map[*process]bool // asked to stop, or killed
 	paths      map[string]fileID
+	ending     int          // copies that have ended and are being heard out
+	commands   map[int]bool // other children that were started
 	generation int
 	speaks     bool // a copy has said READY=1
 	believed   bool // one was taken as ready without a word
@@ -82,7 +84,7 @@ type worker struct {
 func New(opt Options) (*Holder, error) {
 	h := &Holder{
 		events: make(chan func()), done: make(chan struct{}), signals: make(chan os.Signal, 64), children: map[int]func(unix.WaitStatus){},
-		leaving: map[*process]bool{}, generation: 1, began: time.Now(),
+		leaving: map[*process]bool{}, commands: map[int]bool{}, generation: 1, began: time.Now(),
 	}
 	past, err := takeState()
 	if err != nil {
@@ -339,15 +341,16 @@ func (h *Holder) stop() {
 	for _, w := range h.workers {
 		w.handle(eventStop)
 	}
+	for pid := range h.commands {
+		_ = unix.Kill(-pid, unix.SIGKILL)
+	}
 }
 
 // proceed does what may be possible now.
 func (h *Holder) proceed() {
 	switch {
 	case h.stopping:
-		if len(h.leaving) == 0 {
-			h.finished = true
-		}
+		h.finished = len(h.leaving) == 0 && h.ending == 0 && len(h.commands) == 0
 	case h.reexec && h.roll == nil && h.steady():
 		h.reexec = false
 		h.becomeNew()

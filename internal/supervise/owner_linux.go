@@ -17,7 +17,7 @@ import (
 // goes to. But before anything is sent on it, it can be seen who has accepted it: the
 // kernel tells the other end's inode, and /proc who has that open.
 
-// ownerPauses are how long to wait before looking again.
+// How long to wait before looking again.
 const (
 	firstLook = 200 * time.Microsecond
 	lastLook  = 20 * time.Millisecond
@@ -25,6 +25,10 @@ const (
 	// connection wait for data.
 	deferWait = 300 * time.Millisecond
 )
+
+// mostDials is how many connections are opened at a time when one process is quicker
+// than another with most of them.
+const mostDials = 32
 
 // errElsewhere is about a connection that another process has accepted.
 var errElsewhere = errors.New("another process has accepted the connection")
@@ -34,23 +38,21 @@ var errElsewhere = errors.New("another process has accepted the connection")
 // long as it takes to see that. nudge may be sent before; it is the beginning of what
 // the caller sends then, who is told how much.
 func dialOwned(ctx context.Context, addr net.Addr, pid int, nudge string) (conn net.Conn, sent int, err error) {
-	var dialer net.Dialer
-	for pause := firstLook; ; pause = min(2*pause, lastLook) {
-		conn, err := dialer.DialContext(ctx, addr.Network(), addr.String())
-		if err != nil {
-			return nil, 0, err
-		}
-		sent, err := awaitOwner(ctx, conn, pid, nudge)
+	pause := firstLook
+	for n := 1; ; n = min(2*n, mostDials) {
+		b := batch{pid: pid, nudge: nudge}
+		err := b.dial(ctx, addr, n)
 		if err == nil {
-			return conn, sent, nil
+			conn, sent, err = b.await(ctx)
 		}
-		conn.Close()
+		b.close()
 		if !errors.Is(err, errElsewhere) {
-			return nil, 0, err
+			return conn, sent, err
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return nil, 0, err
+			return nil, 0, fmt.Errorf("process %d accepts no connection: %w", pid, err)
 		}
+		pause = min(2*pause, lastLook)
 	}
 }
 
@@ -63,73 +65,132 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// awaitOwner waits until somebody has accepted conn, and returns nil if it is who is
-// meant.
-func awaitOwner(ctx context.Context, conn net.Conn, pid int, nudge string) (sent int, err error) {
-	began := time.Now()
-	missed := 0
-	for pause := firstLook; ; pause = min(2*pause, lastLook) {
-		inode, err := acceptedInode(conn)
+// batch are connections that were opened at a time.
+type batch struct {
+	pid   int
+	nudge string
+	conns []*dialed
+}
+
+type dialed struct {
+	net.Conn
+	sent   int
+	missed int // how often it was looked for in vain where it should be
+}
+
+func (b *batch) dial(ctx context.Context, addr net.Addr, n int) error {
+	var dialer net.Dialer
+	for range n {
+		conn, err := dialer.DialContext(ctx, addr.Network(), addr.String())
 		if err != nil {
-			return sent, err
+			return err
 		}
-		if inode != 0 {
-			owned, err := owns(pid, inode)
-			if owned || err != nil {
-				return sent, err
-			}
-			// Between accept(2) and its return nobody has the descriptor.
-			if missed++; missed > 1 {
-				return sent, errElsewhere
-			}
-		}
-		if inode == 0 && sent == 0 && nudge != "" && time.Since(began) > deferWait {
-			if sent, err = conn.Write([]byte(nudge)); err != nil {
-				return sent, errElsewhere // it was closed at once
-			}
+		b.conns = append(b.conns, &dialed{Conn: conn})
+	}
+	return nil
+}
+
+func (b *batch) close() {
+	for _, c := range b.conns {
+		c.Close()
+	}
+}
+
+// await waits until the process has accepted one, which is not the batch's any more, or
+// others have accepted all.
+func (b *batch) await(ctx context.Context) (conn net.Conn, sent int, err error) {
+	began := time.Now()
+	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+		conn, sent, err := b.look(time.Since(began) > deferWait)
+		if conn != nil || err != nil {
+			return conn, sent, err
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return sent, fmt.Errorf("nobody has accepted a connection: %w", err)
+			return nil, 0, fmt.Errorf("nobody has accepted a connection: %w", err)
 		}
 	}
 }
 
-// owns tells whether process pid or a descendant of it has the socket open.
-func owns(pid int, inode uint32) (bool, error) {
+// look looks at each once. late has those that nobody has accepted be nudged.
+func (b *batch) look(late bool) (conn net.Conn, sent int, err error) {
+	inodes := make([]uint32, len(b.conns))
+	for i, c := range b.conns {
+		if inodes[i], err = acceptedInode(c.Conn); err != nil && !errors.Is(err, errElsewhere) {
+			return nil, 0, err
+		}
+		if err != nil {
+			c.missed = 2 // it is closed
+		}
+	}
+	// Only now, so that what was accepted is to be found.
+	its, err := socketsOf(b.pid)
+	if err != nil {
+		return nil, 0, err
+	}
+	var left []*dialed
+	for i, c := range b.conns {
+		switch {
+		case its[inodes[i]]:
+			b.conns = append(left, b.conns[i+1:]...)
+			return c.Conn, c.sent, nil
+		case inodes[i] == 0 && c.missed == 0:
+			if late && c.sent == 0 && b.nudge != "" {
+				if c.sent, err = c.Write([]byte(b.nudge)); err != nil {
+					c.missed = 2
+				}
+			}
+		default:
+			c.missed++ // between accept(2) and its return nobody has the descriptor
+		}
+		if c.missed > 1 {
+			c.Close()
+			continue
+		}
+		left = append(left, c)
+	}
+	if b.conns = left; len(left) == 0 {
+		return nil, 0, errElsewhere
+	}
+	return nil, 0, nil
+}
+
+// socketsOf returns the inodes of the sockets that process pid and its descendants have.
+func socketsOf(pid int) (map[uint32]bool, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	var denied error
+	inodes := map[uint32]bool{}
 	for _, e := range entries {
 		n, err := strconv.Atoi(e.Name())
 		if err != nil || !notify.IsDescendant(n, pid) {
 			continue
 		}
-		has, err := hasSocket(n, inode)
-		if has {
-			return true, nil
-		}
-		if errors.Is(err, os.ErrPermission) {
-			denied = fmt.Errorf("which process has accepted a connection can't be seen: %w; the holder needs the program's user, or CAP_SYS_PTRACE", err)
+		if err := addSockets(inodes, n); errors.Is(err, os.ErrPermission) {
+			return nil, fmt.Errorf("which process has accepted a connection can't be seen: %w; the holder needs the program's user, or CAP_SYS_PTRACE", err)
 		}
 	}
-	return false, denied
+	return inodes, nil
 }
 
-func hasSocket(pid int, inode uint32) (bool, error) {
+func addSockets(inodes map[uint32]bool, pid int) error {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
 	fds, err := os.ReadDir(dir)
 	if err != nil {
-		return false, err
+		return err
 	}
-	want := "socket:[" + strconv.FormatUint(uint64(inode), 10) + "]"
 	for _, fd := range fds {
-		if link, err := os.Readlink(dir + "/" + fd.Name()); err == nil && link == want {
-			return true, nil
+		link, err := os.Readlink(dir + "/" + fd.Name())
+		if err != nil {
+			continue
+		}
+		if text, is := strings.CutPrefix(link, "socket:["); is {
+			if inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 32); err == nil {
+				inodes[uint32(inode)] = true
+			}
 		}
 	}
-	return false, nil
+	return nil
 }
 
 // answerWait bounds one question by HTTP.

@@ -172,6 +172,7 @@ func (c *process) begin() {
 // process said last has been heard.
 func (c *process) exited(status unix.WaitStatus) {
 	c.ended = true
+	c.holder.ending++
 	c.pauseTimers()
 	address := c.inbox.Address()
 	go func() {
@@ -212,6 +213,7 @@ func hearOut(address string) {
 // gone is when a copy has ended and has been heard out.
 func (c *process) gone(status unix.WaitStatus) {
 	h, w := c.holder, c.worker
+	h.ending--
 	end := c.report()
 	end.Status = status
 	c.clearGroup()

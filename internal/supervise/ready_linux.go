@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -123,20 +123,17 @@ func (h *Holder) askCommand(ctx context.Context, c *process, command string) err
 		if relay != nil {
 			env = append(env, "HANDOFF_ADDRESS="+relay.address())
 		}
-		cmd := &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", command}, Env: env,
-			SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-		if err := h.spawn(cmd, nil); err != nil {
+		cmd := &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", command}, Env: env}
+		pid, err := h.startCommand(cmd, func(status unix.WaitStatus) {
+			var err error
+			if !status.Exited() || status.ExitStatus() != 0 {
+				err = fmt.Errorf("the command %q has ended: %s", command, describe(status))
+			}
+			result <- err
+		})
+		if err != nil {
 			result <- err
 			return
-		}
-		pid := cmd.Process.Pid
-		_ = cmd.Process.Release()
-		h.children[pid] = func(status unix.WaitStatus) {
-			if status.Exited() && status.ExitStatus() == 0 {
-				result <- nil
-				return
-			}
-			result <- fmt.Errorf("the command %q has ended: %s", command, describe(status))
 		}
 		pids <- pid
 	})
@@ -145,14 +142,12 @@ func (h *Holder) askCommand(ctx context.Context, c *process, command string) err
 		return err
 	case <-ctx.Done():
 	case <-h.done:
-		return ctx.Err()
+		return net.ErrClosed
 	}
 	h.post(func() {
 		select {
 		case pid := <-pids:
-			if h.children[pid] != nil {
-				_ = unix.Kill(-pid, unix.SIGKILL)
-			}
+			h.endCommand(pid)
 		default:
 		}
 	})

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,21 +38,13 @@ func Resumed() bool {
 // steady tells whether nothing is under way that could not go on in another process.
 func (h *Holder) steady() bool {
 	for _, w := range h.workers {
-		if w.next != nil || w.main != nil && w.main.ended {
-			return false
-		}
 		switch w.machine.phase {
 		case phaseServing, phaseBackoff, phaseEnded:
 		default:
 			return false
 		}
 	}
-	for c := range h.leaving {
-		if c.ended && !c.rest {
-			return false
-		}
-	}
-	return true
+	return h.ending == 0 && len(h.commands) == 0
 }
 
 // checkWait is how long the new program may take to say that it can take over.
@@ -89,28 +82,49 @@ func (h *Holder) checkProgram(result func(error)) {
 		return
 	}
 	defer writing.Close()
-	cmd := &exec.Cmd{Path: path, Args: append([]string{os.Args[0]}, h.opt.CheckArgs...), Stdout: writing, Stderr: writing,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	if err := h.spawn(cmd, nil); err != nil {
+	cmd := &exec.Cmd{Path: path, Args: append([]string{os.Args[0]}, h.opt.CheckArgs...), Stdout: writing, Stderr: writing}
+	pid, err := h.startCommand(cmd, func(unix.WaitStatus) {})
+	if err != nil {
 		reading.Close()
 		result(err)
 		return
 	}
-	pid := cmd.Process.Pid
-	_ = cmd.Process.Release()
 	_ = reading.SetReadDeadline(time.Now().Add(checkWait))
-	ended := make(chan unix.WaitStatus, 1)
-	h.children[pid] = func(status unix.WaitStatus) { ended <- status }
 	go func() {
 		defer reading.Close()
 		output, err := io.ReadAll(io.LimitReader(reading, 4<<10))
 		h.post(func() {
-			if h.children[pid] != nil {
-				_ = unix.Kill(-pid, unix.SIGKILL)
-			}
+			h.endCommand(pid)
+			result(judgeCheck(path, output, err))
 		})
-		h.post(func() { result(judgeCheck(path, output, err)) })
 	}()
+}
+
+// startCommand starts what is no copy of the program, in a group of its own, and calls
+// ended when it has ended.
+func (h *Holder) startCommand(cmd *exec.Cmd, ended func(unix.WaitStatus)) (pid int, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if h.stopping {
+		return 0, errors.New("the holder is stopping")
+	}
+	if err := h.spawn(cmd, nil); err != nil {
+		return 0, err
+	}
+	pid = cmd.Process.Pid
+	_ = cmd.Process.Release()
+	h.commands[pid] = true
+	h.children[pid] = func(status unix.WaitStatus) {
+		delete(h.commands, pid)
+		ended(status)
+	}
+	return pid, nil
+}
+
+// endCommand ends it if it still runs.
+func (h *Holder) endCommand(pid int) {
+	if h.commands[pid] {
+		_ = unix.Kill(-pid, unix.SIGKILL)
+	}
 }
 
 func judgeCheck(path string, output []byte, err error) error {

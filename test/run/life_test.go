@@ -361,3 +361,37 @@ func TestOtherHoldersVariablesAreSetWhereAskedFor(t *testing.T) {
 	}
 	h.end(0)
 }
+
+// A program on this library can upgrade itself too; then another process is the copy.
+func TestAProgramThatUpgradesItselfStaysTheCopy(t *testing.T) {
+	t.Parallel()
+	program := proctest.Build(t, proctest.Program{Package: "github.com/handoff-dev/handoff/examples/graceful"})
+	h := hold(t, []string{"--probation", "50ms"}, program, "-probation", "50ms", "-drain", "1s")
+	first := h.processOf("/")
+	if err := syscall.Kill(first, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	h.saying("the main process is")
+	h.Until("the first process to end", func() error { return h.copies(1) })
+	if h.processOf("/") == first {
+		t.Error("the first process still answers")
+	}
+	h.upgrade()
+	h.Until("one copy", func() error { return h.copies(1) })
+	h.end(0)
+}
+
+// processOf is which process answers a request for path.
+func (h *holder) processOf(path string) int {
+	h.t.Helper()
+	res, err := fresh.Get("http://" + h.addr + path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	pid, err := strconv.Atoi(res.Header.Get("X-Pid"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return pid
+}

@@ -76,6 +76,7 @@ func TestACopyThatFailsLeavesTheOldOneServingAndSaysWhy(t *testing.T) {
 			g := h.load(load.NewConn())
 			write(t, h.mode, mode)
 			h.failingUpgrade()
+			h.Until("the failed copy to end", func() error { return h.copies(1) })
 			lossless(t, g.Stop())
 			if pid := h.pid(); pid != old {
 				t.Errorf("process %d serves, want %d as before", pid, old)
@@ -186,6 +187,7 @@ func TestTheOldCopyCanNotAnswerForTheNewOne(t *testing.T) {
 			g := h.load(load.NewConn())
 			write(t, h.mode, "unready")
 			h.failingUpgrade()
+			h.Until("the failed copy to end", func() error { return h.copies(1) })
 			if pid := h.pid(); pid != old {
 				t.Errorf("process %d serves, want %d as before", pid, old)
 			}
@@ -266,15 +268,11 @@ func TestWorkersAreReplacedOneAtATime(t *testing.T) {
 
 // copies fails unless the holder has n children.
 func (h *holder) copies(n int) error {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", h.Pid(), h.Pid()))
-	if err != nil {
-		return err
-	}
 	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", h.Pid()))
 	if err != nil {
 		return err
 	}
-	data = nil
+	var data []byte
 	for _, path := range all {
 		more, err := os.ReadFile(path)
 		if err != nil {
