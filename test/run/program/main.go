@@ -109,15 +109,18 @@ func serve(mode []string) error {
 		return err
 	case <-stop:
 	}
-	return drain(srv, listeners)
+	return drain(srv, listeners, ended)
 }
 
 // drain ends without loss: no connection comes any more, and each that is there is closed
 // with its next answer.
-func drain(srv *http.Server, listeners []io.Closer) error {
+func drain(srv *http.Server, listeners []io.Closer, ended chan error) error {
 	draining.Store(true)
 	for _, ln := range listeners {
 		ln.Close()
+	}
+	for range listeners {
+		<-ended // now each that was accepted is counted
 	}
 	for end := time.Now().Add(10 * time.Second); connections.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
