@@ -175,7 +175,6 @@ func (m *manager) pingAlone() {
 // hear follows what c says of itself.
 func (h *Holder) hear(c *process) {
 	self := os.Getpid()
-	warned := false
 	for {
 		m, err := c.inbox.Receive()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -187,18 +186,21 @@ func (h *Holder) hear(c *process) {
 		}
 		// The socket is this copy's, and its name can't be guessed, but it can be seen. So
 		// any process below this one may use it: a wrapper's child, a helper that has been
-		// orphaned.
-		if m.Fault == nil && m.PID != c.pid && !m.From(self) {
-			m.Close()
-			m.Fault = fmt.Errorf("notification from process %d ignored: it is none of the program's", m.PID)
-		}
-		switch {
-		case m.Fault == nil:
-			h.post(func() { h.noted(c, m) })
-		case !warned:
-			warned = true // any process can send thousands
-			h.post(func() { h.log("%s: %v", c, m.Fault) })
-		}
+		// orphaned. It has to be judged now, while the sender may still be there.
+		below := m.Fault == nil && m.From(self)
+		h.post(func() {
+			if m.Fault == nil && !below && m.PID != c.pid {
+				m.Close()
+				m.Fault = fmt.Errorf("notification from process %d ignored: it is none of the program's", m.PID)
+			}
+			switch {
+			case m.Fault == nil:
+				h.noted(c, m)
+			case !c.warned:
+				c.warned = true // any process can send thousands
+				h.log("%s: %v", c, m.Fault)
+			}
+		})
 	}
 }
 

@@ -37,6 +37,7 @@ type process struct {
 	hearing   rest  // of the goroutine that hears it
 	pinged    bool  // the watchdog
 	reloading bool  // it reloads by itself
+	warned    bool  // of notifications that don't count
 	asked     bool  // to stop
 	killed    bool
 	ended     bool

@@ -56,7 +56,7 @@ func (c *process) isReady() {
 
 // watchReady begins to find out whether c is ready, where c doesn't tell by itself.
 func (c *process) watchReady() {
-	h := c.holder
+	h, pid := c.holder, c.pid
 	switch r := h.opt.Ready; r.kind {
 	case readyAuto:
 		h.after(time.Until(c.began.Add(grace)), func() {
@@ -74,11 +74,11 @@ func (c *process) watchReady() {
 	case readyExec:
 		ctx, cancel := context.WithCancel(context.Background())
 		c.check = cancel
-		go c.try(ctx, func(ctx context.Context) error { return h.askCommand(ctx, c, r.text) })
+		go c.try(ctx, func(ctx context.Context) error { return h.askCommand(ctx, pid, r.text) })
 	case readyHTTP:
 		ctx, cancel := context.WithCancel(context.Background())
 		c.check = cancel
-		go c.try(ctx, func(ctx context.Context) error { return askHTTP(ctx, h.opt.httpSocket(), r.text, c.pid) })
+		go c.try(ctx, func(ctx context.Context) error { return askHTTP(ctx, h.opt.httpSocket(), r.text, pid) })
 	}
 }
 
@@ -108,18 +108,18 @@ func (c *process) try(ctx context.Context, ask func(context.Context) error) {
 	}
 }
 
-// askCommand runs a command of the shell's. It is started and waited for by the
+// askCommand runs a command of the shell's about the copy with that pid. It is started and waited for by the
 // goroutine of Run, as all children are.
-func (h *Holder) askCommand(ctx context.Context, c *process, command string) error {
+func (h *Holder) askCommand(ctx context.Context, of int, command string) error {
 	result := make(chan error, 1)
 	pids := make(chan int, 1)
-	relay, err := newRelay(ctx, h.opt.httpSocket(), c.pid)
+	relay, err := newRelay(ctx, h.opt.httpSocket(), of)
 	if err != nil {
 		return err
 	}
 	defer relay.close()
 	h.post(func() {
-		env := append(os.Environ(), fmt.Sprintf("HANDOFF_PID=%d", c.pid))
+		env := append(os.Environ(), fmt.Sprintf("HANDOFF_PID=%d", of))
 		if relay != nil {
 			env = append(env, "HANDOFF_ADDRESS="+relay.address())
 		}

@@ -22,8 +22,11 @@ import (
 
 func TestMain(m *testing.M) { proctest.Main(m) }
 
-func handoffCommand(t testing.TB) string {
-	return proctest.Build(t, proctest.Program{Package: "github.com/handoff-dev/handoff/cmd/handoff"})
+// handoffCommand has the race detector when the tests have it.
+func handoffCommand(t testing.TB) string { return buildHandoff(t, raceEnabled) }
+
+func buildHandoff(t testing.TB, race bool) string {
+	return proctest.Build(t, proctest.Program{Package: "github.com/handoff-dev/handoff/cmd/handoff", Race: race})
 }
 
 func testProgram(t testing.TB) string {

@@ -241,7 +241,12 @@ func TestAHolderIsSmallAndRestsAndSwapsLeakNothing(t *testing.T) {
 	if proctest.Long() {
 		swaps = 1000
 	}
-	h := holdOurs(t, "notify", "--probation", "1ms")
+	cmd, addr, file := ours(t, "notify", "--probation", "1ms")
+	cmd.Path = buildHandoff(t, false)
+	cmd.Args[0] = cmd.Path
+	h := start(t, cmd, addr)
+	h.mode = file
+	h.saying("serves")
 	const most = 10 << 10
 	at := func(when string) {
 		if rss := status(t, h.Pid(), "VmRSS"); rss > most {
