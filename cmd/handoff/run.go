@@ -91,6 +91,9 @@ func runRun(cmd *cobra.Command, opt runOptions, args []string) error {
 		fmt.Fprintln(cmd.OutOrStdout(), supervise.CheckLine())
 		return nil
 	}
+	if len(specs) == 0 && os.Getenv("LISTEN_FDS") == "" && !supervise.Resumed() {
+		return noSocket()
+	}
 	opt.hold.Log = logLines(cmd.ErrOrStderr())
 	discard := func() {}
 	if !supervise.Resumed() {
@@ -204,13 +207,17 @@ func holdSockets(ctx context.Context, specs []spec.Spec) (all []supervise.Socket
 		all = append(all, socket)
 	}
 	if len(all) == 0 {
-		return nil, nil, withHint(usagef("there is no socket to hold"), "open one by --listen, such as -l 8080")
+		return nil, nil, noSocket()
 	}
 	return all, func() {
 		for _, s := range opened {
 			_ = s.Discard()
 		}
 	}, nil
+}
+
+func noSocket() error {
+	return withHint(usagef("there is no socket to hold"), "open one by --listen, such as -l 8080")
 }
 
 func logLines(w io.Writer) func(string) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/supervise/internal/early"
 	"golang.org/x/sys/unix"
 )
 
@@ -138,6 +139,10 @@ func (h *Holder) Run(ctx context.Context) (int, error) {
 		h.log("descendants whose parent has ended can't be adopted: %v", err)
 	}
 	signal.Notify(h.signals, allSignals()...)
+	signal.Stop(early.Signals) // which has what came before; what came meanwhile, both have
+	for len(early.Signals) > 0 {
+		h.past = append(h.past, (<-early.Signals).(syscall.Signal))
+	}
 	defer signal.Stop(h.signals)
 	if err := h.meetManager(); err != nil {
 		return exitHolderFailed, err

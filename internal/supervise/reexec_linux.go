@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/handoff-dev/handoff/internal/supervise/internal/early"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +22,7 @@ import (
 // it knows goes along in a sealed memfd, whose number stands in one variable.
 
 // stateVariable holds the number of the descriptor, and the pid that is meant.
-const stateVariable = "HANDOFF_RUN_STATE"
+const stateVariable = early.Variable
 
 // CheckLine is what a program that can take over from a holder prints when it is called
 // with Options.CheckArgs: the version of what it reads.
@@ -155,6 +157,16 @@ func (h *Holder) processes() (all []*process) {
 	return all
 }
 
+// unblockable are the signals that a Go program unblocks when it starts, and that end it
+// until it says that it wants them. So they are ignored from shortly before execve(2) until
+// package early says so for the new program: one of them that comes in those few
+// milliseconds is lost, where it would end the holder. All others wait.
+var unblockable = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT}
+
+// settleSignals is how long the Go runtime may need to hand over a signal that it has
+// taken.
+const settleSignals = time.Millisecond
+
 // exec becomes the new program, and returns only on errors.
 func (h *Holder) exec() error {
 	defer h.unpause()
@@ -175,6 +187,9 @@ func (h *Holder) exec() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var all, mine unix.Sigset_t
+	signal.Ignore(unblockable...)
+	defer signal.Notify(h.signals, allSignals()...)
+	time.Sleep(settleSignals)
 	for _, sig := range allSignals() {
 		n := uint(sig.(syscall.Signal)) - 1
 		all.Val[n/64] |= 1 << (n % 64)

@@ -112,6 +112,21 @@ func TestAHolderEndsWithTheProgramsStatus(t *testing.T) {
 	}
 }
 
+func TestAHolderThatCanNotHaveItsSocketsSaysSo(t *testing.T) {
+	t.Parallel()
+	ln := listen(t)
+	for _, c := range []struct{ listen, ready, says string }{
+		{ln.Addr().String(), "auto", "address already in use\nhint: another process has the address"},
+		{"udp::127.0.0.1:0", "http=/", "error: to be asked by HTTP the program needs a stream socket of TCP or unix\n"},
+	} {
+		p := proctest.Start(t, proctest.Command(handoffCommand(t), "run", "-l", c.listen, "--ready", c.ready, "--", "true"))
+		p.Wait()
+		if code := p.Cmd.ProcessState.ExitCode(); code != 125 || !strings.Contains(p.Output(), c.says) {
+			t.Errorf("-l %s: %d, %q", c.listen, code, p.Output())
+		}
+	}
+}
+
 func TestASignalIsPassedOnToTheProgram(t *testing.T) {
 	t.Parallel()
 	h := holdOurs(t, "notify")
@@ -130,7 +145,12 @@ func TestASignalIsPassedOnToTheProgram(t *testing.T) {
 func TestSigtermStopsTheProgramInItsOwnTime(t *testing.T) {
 	t.Parallel()
 	h := holdOurs(t, "notify", "--workers", "2")
-	h.Until("two copies", func() error { return h.copies(2) })
+	h.Until("both to serve", func() error {
+		if n := strings.Count(h.Output(), ") serves"); n < 2 {
+			return fmt.Errorf("%d do", n)
+		}
+		return nil
+	})
 	h.end(0)
 	if strings.Count(h.Output(), "has ended: exit status 0") != 2 {
 		t.Error("not both have ended by themselves")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,15 +44,16 @@ func holdBy(t *testing.T, mode string, flags ...string) (*holder, string) {
 // install puts a file in the place of another as a package manager does it.
 func install(t *testing.T, from, to string) {
 	t.Helper()
-	data, err := os.ReadFile(from)
+	// By another process: one that this one forks meanwhile would hold the file open.
+	out, err := exec.Command("cp", from, to+".new").CombinedOutput()
 	if err == nil {
-		err = os.WriteFile(to+".new", data, 0o755)
+		err = os.Chmod(to+".new", 0o755)
 	}
 	if err == nil {
 		err = os.Rename(to+".new", to)
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(err, string(out))
 	}
 }
 
@@ -120,8 +122,12 @@ func inode(t *testing.T, pid int) uint64 {
 func TestABrokenHolderOnDiskChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, replace := range map[string]func(t *testing.T, path string){
-		"missing":            func(t *testing.T, path string) { os.Remove(path) },
-		"empty":              func(t *testing.T, path string) { install(t, os.DevNull, path) },
+		"missing": func(t *testing.T, path string) { os.Remove(path) },
+		"empty": func(t *testing.T, path string) {
+			empty := filepath.Join(t.TempDir(), "empty")
+			write(t, empty, "")
+			install(t, empty, path)
+		},
 		"another program":    func(t *testing.T, path string) { install(t, "/bin/true", path) },
 		"one that fails":     func(t *testing.T, path string) { install(t, "/bin/false", path) },
 		"one that says junk": func(t *testing.T, path string) { install(t, "/bin/echo", path) },
@@ -291,5 +297,35 @@ func TestAHolderIsSmallAndRestsAndSwapsLeakNothing(t *testing.T) {
 		}
 		return nil
 	})
+	h.end(0)
+}
+
+// A Go program ends by SIGHUP until it says that it wants it, and this one begins anew.
+func TestAHolderSurvivesASignalThatComesWhileItUpgradesItself(t *testing.T) {
+	t.Parallel()
+	h, _ := holdBy(t, "notify", "--probation", "1ms")
+	pid := h.pid()
+	for i := range 30 {
+		done := strings.Count(h.Output(), "the holder has upgraded itself")
+		h.Signal(syscall.SIGUSR2)
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond) // wherever it hits
+		h.Signal(syscall.SIGHUP)
+		h.Until("the holder to upgrade itself", func() error {
+			if strings.Count(h.Output(), "the holder has upgraded itself") == done {
+				return fmt.Errorf("it has not")
+			}
+			return nil
+		})
+		h.Signal(syscall.SIGHUP) // the first may be lost
+		h.Until("another process", func() error {
+			now := h.pid()
+			if now == pid {
+				return fmt.Errorf("the old one answers")
+			}
+			pid = now
+			return nil
+		})
+	}
+	h.Until("one copy", func() error { return h.copies(1) })
 	h.end(0)
 }

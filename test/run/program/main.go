@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command program is a service for the tests of "handoff run". It serves HTTP on the
 // sockets that it is given, and does what the words in a file say that it reads at its
 // start:
@@ -75,6 +77,12 @@ func serve(mode []string) error {
 		listeners = append(listeners, ln)
 		go func() { ended <- srv.Serve(ln) }()
 	}
+	stop := make(chan os.Signal, 1)
+	if is("deaf") {
+		signal.Ignore(syscall.SIGTERM)
+	} else {
+		signal.Notify(stop, syscall.SIGTERM)
+	}
 	var n *handoff.Notifier // nil is silent
 	if is("notify") || is("late") || is("watchdog") {
 		if n, err = handoff.OpenNotifier(); err != nil {
@@ -97,12 +105,6 @@ func serve(mode []string) error {
 	}
 	if is("watchdog") {
 		go n.Watchdog(context.Background(), 100*time.Millisecond, func(context.Context) error { return nil })
-	}
-	stop := make(chan os.Signal, 1)
-	if is("deaf") {
-		signal.Ignore(syscall.SIGTERM)
-	} else {
-		signal.Notify(stop, syscall.SIGTERM)
 	}
 	select {
 	case err := <-ended:
