@@ -305,10 +305,14 @@ func TestAHolderSurvivesASignalThatComesWhileItUpgradesItself(t *testing.T) {
 	t.Parallel()
 	h, _ := holdBy(t, "notify", "--probation", "1ms")
 	pid := h.pid()
-	for i := range 30 {
+	times := 8
+	if proctest.Long() {
+		times = 60
+	}
+	for i := range times {
 		done := strings.Count(h.Output(), "the holder has upgraded itself")
 		h.Signal(syscall.SIGUSR2)
-		time.Sleep(time.Duration(i) * 2 * time.Millisecond) // wherever it hits
+		time.Sleep(time.Duration(i%8) * 7 * time.Millisecond) // wherever it hits
 		h.Signal(syscall.SIGHUP)
 		h.Until("the holder to upgrade itself", func() error {
 			if strings.Count(h.Output(), "the holder has upgraded itself") == done {
