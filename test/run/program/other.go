@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// The tests need signals.
+func main() {}
