@@ -80,6 +80,7 @@ func halfARequest(s *service) net.Conn {
 func sendTheRest(t testing.TB, conn net.Conn) {
 	t.Helper()
 	defer conn.Close()
+	conn.SetDeadline(proctest.Deadline(t)) // upgrades, and builds, came since it was set
 	fmt.Fprint(conn, "ob")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {

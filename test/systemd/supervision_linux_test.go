@@ -130,7 +130,7 @@ func TestTheStatusTellsThatAnOlderGenerationDrains(t *testing.T) {
 	s := install(t, httpSocket(t), flags(quick))
 	s.startSockets(httpSocket(t))
 	s.upgradeTo(1)
-	slow := s.slowRequest(2 * time.Second)
+	slow := s.slowRequest(6 * time.Second)
 	s.upgradeTo(2)
 	s.statusSays("drain", true)
 	if out, _ := s.Systemctl("status", unit); !strings.Contains(out, "Status: ") {
