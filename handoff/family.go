@@ -30,6 +30,7 @@ type relative struct {
 	link.SettledElder
 	conn        *link.Conn
 	connections int // that it has left
+	drain       link.Drain
 	process     *os.Process
 	desk        *desk // for questions to a predecessor; nil if it answers none
 }
@@ -75,7 +76,7 @@ func (u *Upgrader) meetPredecessor() error {
 	}
 	u.generation = hello.Generation + 1
 	u.origins = hello.Files
-	u.meetOutlets(hello, files)
+	u.meetOutlets(hello, u.meetControl(hello, files))
 	if secureMode() {
 		forgetPaths(u.origins)
 	}
@@ -174,9 +175,11 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 	case link.KindStatus:
 		var s link.Status
 		if m.Decode(&s) == nil {
-			r.connections = s.Connections
+			r.connections, r.drain = s.Connections, s.Drain
 			u.report()
 		}
+	case link.KindHistory:
+		u.learnHistory(m)
 	case link.KindUpgrade:
 		u.handle(occurrence{event: eventSignal})
 	}
@@ -260,6 +263,7 @@ func (u *Upgrader) lost(r *relative) {
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
 	u.forgetOutlets(r.Generation)
 	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	u.noteDrained(r)
 	if r.process != nil && u.machine.phase == phaseStopping {
 		u.family.leaving = append(u.family.leaving, r.process)
 	} else if r.process != nil {
@@ -412,6 +416,7 @@ func (u *Upgrader) finish() {
 		}
 	}
 	u.stopClock()
+	u.endControl(last)
 	if u.successor != nil {
 		u.successor.release()
 	}

@@ -25,10 +25,13 @@ type successor struct {
 	porter  *mover // sends those with state
 	inbox   *notify.Receiver
 	hello   link.Hello
+	past    *link.History // of former upgrades; nil if there are none
 	// sibling: it is to be the child of our parent, which is the service manager.
 	sibling bool
 	pidfd   *os.File // of a sibling
 
+	wanted   context.Context // until it is to be ended, if that is before it has started
+	giveUp   context.CancelFunc
 	launched chan struct{} // closed when it has started, or has failed to
 	ended    chan struct{} // closed when it has started and ended
 
@@ -47,6 +50,7 @@ type successor struct {
 	patience time.Duration // how long it may take to end by itself when it has failed
 	status   string
 	errno    error
+	output   errorMark // where it began to write
 }
 
 // grace is how long a successor that has failed may take to end by itself.
@@ -70,6 +74,7 @@ func (u *Upgrader) start() {
 // errors too, for the report.
 func (u *Upgrader) newSuccessor() (*successor, error) {
 	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace}
+	s.wanted, s.giveUp = context.WithCancel(context.Background())
 	if err := u.refusal(); err != nil {
 		return s, err
 	}
@@ -86,6 +91,10 @@ func (u *Upgrader) newSuccessor() (*successor, error) {
 		return s, err
 	}
 	s.inboxes, s.hello.Inboxes = u.exportOutlets()
+	if d, o := u.exportControl(); d != nil {
+		s.inboxes, s.hello.Control = append(s.inboxes, d), o
+	}
+	s.past = u.past()
 	return s, nil
 }
 
@@ -116,7 +125,13 @@ func (u *Upgrader) command() *exec.Cmd {
 
 // watch starts s and follows it to its end.
 func (u *Upgrader) watch(s *successor) {
-	err := s.launch()
+	err := u.preflight(s)
+	if err == nil {
+		s.output = noteErrors()
+		err = s.launch()
+	} else {
+		closeAll(s.inboxes)
+	}
 	close(s.launched)
 	closeAll(s.files)
 	if err != nil {
@@ -127,6 +142,7 @@ func (u *Upgrader) watch(s *successor) {
 	pid := s.cmd.Process.Pid // Release takes the number away
 	u.post(occurrence{run: func() {
 		s.pid = pid
+		u.step("ready")
 		if s.doomed {
 			s.terminate()
 		}
@@ -221,6 +237,9 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 func (s *successor) terminate() {
 	if s.pid == 0 {
 		s.doomed = true
+		if s.giveUp != nil {
+			s.giveUp()
+		}
 		return
 	}
 	s.ending = true
@@ -280,7 +299,13 @@ func (s *successor) dismiss() {
 // explain makes the error that Upgrade returns.
 func (s *successor) explain(cause error) error {
 	e := &UpgradeError{Phase: "start", PID: s.pid, Status: s.status, Errno: s.errno, Err: cause}
+	if s.pid != 0 {
+		e.Output = s.output.read()
+	}
+	var check *preflightFault
 	switch {
+	case errors.As(cause, &check):
+		e.Phase, e.Output, e.Err = "preflight", check.output, check.err
 	case isStateFault(cause):
 		e.Phase = "state"
 	case s.ready:

@@ -54,7 +54,7 @@ const (
 )
 
 // MaxInboxes is how many may be in one hello.
-const MaxInboxes = maxFiles
+const MaxInboxes = maxFiles - 1 // one is the control socket
 
 // ErrProtocol is wrapped by errors about bytes that are no message.
 var ErrProtocol = errors.New("link: protocol violation")
@@ -75,6 +75,9 @@ type Hello struct {
 	State bool `json:"state,omitempty"`
 	// Inboxes tells of the descriptors that travel with the hello, in their order.
 	Inboxes []Inbox `json:"inboxes,omitempty"`
+	// Control tells of the control socket, the last of the descriptors that travel with
+	// the hello, if there is one.
+	Control *Origin `json:"control,omitempty"`
 }
 
 // Inbox is a way to a generation that is to get datagrams from a shared socket which
@@ -116,6 +119,7 @@ type Elder struct {
 // Status is how far a draining generation is.
 type Status struct {
 	Connections int `json:"connections"` // that are left
+	Drain
 }
 
 // Connection is a connection that is waiting for its next request.
