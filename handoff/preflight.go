@@ -16,7 +16,8 @@ var ErrNoPreflight = errors.New("handoff: this service has no check command (Opt
 
 // Preflight runs the check command of Options.Preflight on the file that an upgrade
 // would start now, and nothing else. An error is an [*UpgradeError] with the phase
-// "preflight" and the command's output, [ErrNoPreflight], or [ErrWouldEndService].
+// "preflight" and the command's output, [ErrNoPreflight], [ErrWouldEndService], or
+// [ErrUpgradeInProgress] while another call runs.
 func (u *Upgrader) Preflight(ctx context.Context) error {
 	if u.opts.Preflight == nil {
 		return ErrNoPreflight
@@ -24,6 +25,10 @@ func (u *Upgrader) Preflight(ctx context.Context) error {
 	if err := u.refusal(); err != nil {
 		return err
 	}
+	if !u.checking.TryLock() {
+		return fmt.Errorf("%w: its check command runs", ErrUpgradeInProgress)
+	}
+	defer u.checking.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, u.opts.ReadyTimeout, ErrTimeout)
 	defer cancel()
 	output, err := u.check(ctx)

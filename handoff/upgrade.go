@@ -60,6 +60,8 @@ type Upgrader struct {
 
 	control controlSocket // belongs to the goroutine of loop, but for its server and feed
 	history history
+
+	checking sync.Mutex // held by a call of Preflight
 }
 
 // occurrence is an event on its way to the loop.

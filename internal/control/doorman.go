@@ -86,7 +86,7 @@ func (d *doorman) refuse(why error) {
 func (d *doorman) admit(c net.Conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for end := time.Now().Add(2 * courtesy); len(d.inside) >= d.max; {
+	for end := time.Now().Add(patience); len(d.inside) >= d.max; {
 		if d.dismissLocked() {
 			break
 		}
@@ -109,16 +109,16 @@ func (d *doorman) admit(c net.Conn) bool {
 }
 
 // dismissLocked closes the connection that has been silent longest, if that is long
-// enough.
+// enough. Who has said something that was not read yet is not silent: we are slow.
 func (d *doorman) dismissLocked() bool {
 	var longest net.Conn
 	var since time.Time
 	for c, v := range d.inside {
-		if v.silent && (longest == nil || v.since.Before(since)) {
+		if v.silent && time.Since(v.since) >= courtesy && (longest == nil || v.since.Before(since)) && !hasUnread(c) {
 			longest, since = c, v.since
 		}
 	}
-	if longest == nil || time.Since(since) < courtesy {
+	if longest == nil {
 		return false
 	}
 	delete(d.inside, longest)
