@@ -115,13 +115,13 @@ func upgradeLine(u handoff.UpgradeRecord, now time.Time) string {
 		if u.FailedIn != "" {
 			in = " (" + u.FailedIn + ")"
 		}
-		return fmt.Sprintf("  %d to %d  failed%s  %s: %s", u.From, u.To, in, when, strings.Join(strings.Fields(u.Cause), " "))
+		return fmt.Sprintf("  %d to %d  failed%s, %s: %s", u.From, u.To, in, when, strings.Join(strings.Fields(u.Cause), " "))
 	}
 	var parts []string
 	for _, p := range u.Phases {
 		parts = append(parts, p.Name+" "+seconds(p.Seconds))
 	}
-	return fmt.Sprintf("  %d to %d  %s  %s: %s", u.From, u.To, u.Outcome, when, strings.Join(parts, ", "))
+	return fmt.Sprintf("  %d to %d  %s in %s, %s: %s", u.From, u.To, u.Outcome, seconds(u.Seconds), when, strings.Join(parts, ", "))
 }
 
 func plural(n int, what string) string {

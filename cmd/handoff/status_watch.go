@@ -60,6 +60,7 @@ func (m watchModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
+		return m, tea.ClearScreen
 	case tea.KeyPressMsg:
 		switch msg.String() {
 		case "q", "esc", "ctrl+c":
@@ -126,14 +127,14 @@ func (m watchModel) lines() []string {
 }
 
 func (m watchModel) statusLines() []string {
-	rate := "requests/s not known yet"
+	rate := "?"
 	if m.rate >= 0 {
-		rate = fmt.Sprintf("%.0f requests/s", m.rate)
+		rate = fmt.Sprintf("%.0f", m.rate)
 	}
-	traffic := fmt.Sprintf("%s, %s, %s here and %s in older generations", rate, plural(int(m.status.Requests), "request"),
-		plural(m.status.Connections, "connection"), plural(olderConnections(m.status), "connection"))
 	lines := statusLines(m.status, m.at, 20)
-	return slices.Insert(lines, min(2, len(lines)), traffic)
+	return slices.Insert(lines, min(2, len(lines)),
+		fmt.Sprintf("requests     %6s a second, %d in all", rate, m.status.Requests),
+		fmt.Sprintf("connections  %6d here, %d in older generations", m.status.Connections, olderConnections(m.status)))
 }
 
 func olderConnections(s handoff.ServiceStatus) (n int) {

@@ -40,7 +40,7 @@ func (p *phases) event(e handoff.Event) {
 	}
 	switch e.Type {
 	case "step":
-		p.end()
+		p.endAt(e.Time)
 		text := phaseTexts[e.Step]
 		if text == "" {
 			text = printable(e.Step)
@@ -48,18 +48,20 @@ func (p *phases) event(e handoff.Event) {
 		if e.Successor != 0 && e.Step == "ready" {
 			text += fmt.Sprintf(" (pid %d)", e.Successor)
 		}
-		p.current, p.began = text, time.Now()
+		p.current, p.began = text, e.Time
 		fmt.Fprintf(p.w, "  %-44s …", text)
 	case "committed", "failed":
-		p.end()
+		p.endAt(e.Time)
 	}
 }
 
 // end ends the line of the phase that is shown.
-func (p *phases) end() {
+func (p *phases) end() { p.endAt(time.Now()) }
+
+func (p *phases) endAt(t time.Time) {
 	if p.current == "" {
 		return
 	}
-	fmt.Fprintf(p.w, "\r  %-44s %s\n", p.current, seconds(time.Since(p.began).Seconds()))
+	fmt.Fprintf(p.w, "\r  %-44s %s\n", p.current, seconds(t.Sub(p.began).Seconds()))
 	p.current = ""
 }

@@ -61,7 +61,7 @@ func bySignal(ctx context.Context, opt upgradeOptions, s service, run systemctl.
 		a.Outcome = "begun"
 		return a, nil
 	}
-	show.event(handoff.Event{Type: "step", Step: "ready"})
+	show.event(handoff.Event{Type: "step", Time: time.Now(), Step: "ready"})
 	timeout := opt.timeout
 	if timeout == 0 {
 		timeout = signalPatience
