@@ -188,6 +188,9 @@ func tellOutcome(cmd *cobra.Command, opt upgradeOptions, a handoff.UpgradeAnswer
 		if a.Upgrade != nil && a.Upgrade.Seconds > 0 {
 			took = " in " + seconds(a.Upgrade.Seconds)
 		}
+		if a.Generation == 0 {
+			return say("upgraded to process %d", a.PID)
+		}
 		return say("upgraded to generation %d (pid %d)%s", a.Generation, a.PID, took)
 	case "checked":
 		return say("the new version passes the service's check")
@@ -209,6 +212,9 @@ func tellOutcome(cmd *cobra.Command, opt upgradeOptions, a handoff.UpgradeAnswer
 func stillServing(opt upgradeOptions, a handoff.UpgradeAnswer) string {
 	if opt.check || a.PID == 0 || a.Code == "stopping" {
 		return ""
+	}
+	if a.Generation == 0 {
+		return fmt.Sprintf("\nprocess %d still serves", a.PID)
 	}
 	return fmt.Sprintf("\ngeneration %d (pid %d) still serves", a.Generation, a.PID)
 }

@@ -35,7 +35,9 @@ type service struct {
 func start(t *testing.T, flags ...string) *service {
 	t.Helper()
 	s := prepare(t)
-	s.Run(proctest.Command(s.Path, append(s.flags(), flags...)...))
+	cmd := proctest.Command(s.Path, append(s.flags(), flags...)...)
+	cmd.Dir = s.Dir // by which the command finds it
+	s.Run(cmd)
 	return s
 }
 
