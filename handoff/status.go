@@ -48,7 +48,8 @@ type BuildStatus struct {
 type BinaryStatus struct {
 	Path string `json:"path"`
 	// Changed: it is not the file that this process runs: another device, inode, size
-	// or time of modification.
+	// or time of modification. Elsewhere than on Linux a replaced file can't be told
+	// from the old one.
 	Changed bool `json:"changed"`
 	// Fault is why the file can't be looked at: it is missing, most often.
 	Fault string `json:"fault,omitempty"`
