@@ -19,6 +19,9 @@ type connSet struct {
 	empty chan struct{} // closed when there is none; nil if nobody waits
 	// handOver, if not nil, takes connections that can leave.
 	handOver func(*emigrant)
+
+	requests atomic.Uint64 // that its server has begun to answer
+	from     map[*listener]struct{}
 }
 
 func (s *connSet) add(c net.Conn) {
@@ -141,6 +144,7 @@ type countedListener struct {
 	// origin is where its connections can go to in a successor; nil if they
 	// can't.
 	origin *listener
+	home   *listener // where they come in, for the status; nil if that is not known
 }
 
 func (l *countedListener) Accept() (net.Conn, error) {
@@ -149,6 +153,9 @@ func (l *countedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c = l.conns.wrap(c, l.origin)
+	if h, ok := c.(interface{ setHome(*listener) }); ok && l.home != nil {
+		h.setHome(l.home)
+	}
 	if _, ok := c.(movable); ok {
 		l.conns.add(c)
 	}
@@ -182,6 +189,7 @@ type servedConn struct {
 	idle  idleness
 	set   *connSet
 	from  *listener // nil: it stays
+	home  *listener // where it came in, if that is known
 	inner socketConn
 	asked atomic.Int32 // requests while its server drains
 	http2 atomic.Bool  // its protocol has its own farewell

@@ -30,7 +30,8 @@ type family struct {
 type relative struct {
 	link.Elder
 	conn        *link.Conn
-	connections int  // that it has left
+	connections int // that it has left
+	drain       link.Drain
 	leaving     bool // it has nothing left to do
 	process     *os.Process
 	desk        *desk // for questions to a predecessor; nil if it answers none
@@ -86,7 +87,7 @@ func (u *Upgrader) meetPredecessor() error {
 	}
 	u.takeName(hello.Program)
 	u.origins = hello.Files
-	u.meetOutlets(hello, files)
+	u.meetOutlets(hello, u.meetControl(hello, files))
 	u.tickets.inherit(hello.TicketKeys)
 	if secureMode() {
 		forgetPaths(u.origins)
@@ -187,12 +188,14 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 	case link.KindStatus:
 		var s link.Status
 		if m.Decode(&s) == nil {
-			r.connections = s.Connections
+			r.connections, r.drain = s.Connections, s.Drain
 			if s.Leaving {
 				u.letGo(r)
 			}
 			u.report()
 		}
+	case link.KindHistory:
+		u.learnHistory(m)
 	case link.KindUpgrade:
 		u.handle(occurrence{event: eventSignal})
 	}
@@ -284,6 +287,7 @@ func (u *Upgrader) lost(r *relative) {
 		u.family.heir = nil
 	}
 	u.appointHeir()
+	u.noteDrained(r)
 	if r.process != nil && u.machine.phase == phaseStopping {
 		u.family.leaving = append(u.family.leaving, r.process)
 	} else if r.process != nil {
@@ -473,6 +477,7 @@ func (u *Upgrader) finish() {
 		}
 	}
 	u.stopClock()
+	u.endControl(last)
 	if u.successor != nil {
 		u.successor.release()
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -31,6 +32,8 @@ type listener struct {
 	deaf     bool       // Accept has said that there will be no more
 	hall     hall       // of connections with their state
 
+	accepted, moved atomic.Uint64 // connections that Accept has returned
+
 	once     sync.Once
 	onClose  func() // tells the Upgrader of the program's Close
 	closeErr error
@@ -51,9 +54,11 @@ func (l *listener) Accept() (conn net.Conn, err error) {
 	l.hall.comeBack()
 	for {
 		if c := l.hall.next(false); c != nil {
+			l.moved.Add(1)
 			return c, nil
 		}
 		if c := l.arrival(false); c != nil {
+			l.moved.Add(1)
 			return c, nil
 		}
 		err = l.gate.pass(func() error {
@@ -62,6 +67,7 @@ func (l *listener) Accept() (conn net.Conn, err error) {
 		})
 		switch {
 		case err == nil:
+			l.accepted.Add(1)
 			return conn, nil
 		case err == errNudged:
 			continue

@@ -50,6 +50,7 @@ func (u *Upgrader) handle(o occurrence) {
 	steps := u.machine.handle(o.event, o.cause)
 	if u.machine.phase != was {
 		u.log.Debug("phase", "from", was.String(), "to", u.machine.phase.String())
+		u.enterPhase()
 	}
 	if o.event == eventUpgrade && u.machine.phase == phaseUpgrading && was == phaseServing {
 		u.answer, o.answer = o.answer, nil
@@ -78,6 +79,7 @@ func (u *Upgrader) prepare(o *occurrence) error {
 		if u.machine.phase != phaseProbation {
 			return nil
 		}
+		u.step("commit")
 		if err := u.appoint(); err != nil {
 			o.event, o.cause = eventSuccessorFailed, err // roll back
 		}
@@ -131,6 +133,9 @@ func (u *Upgrader) perform(s step) {
 		u.successor.dismiss()
 	case actSucceed:
 		u.log.Info("upgraded", "successor", u.successor.pid)
+		u.conclude(nil)
+		u.tellHistory()
+		u.leaveControl()
 		u.reply(nil)
 	case actFail:
 		u.fail(s.err)
@@ -252,6 +257,7 @@ func (u *Upgrader) fail(cause error) {
 		err = s.explain(cause)
 	}
 	u.log.Error("upgrade failed", "error", err)
+	u.conclude(err)
 	if u.machine.phase == phaseServing {
 		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))
 		u.reclaim(u.successor)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -137,6 +138,7 @@ func (u *Upgrader) become() {
 	u.main = true
 	u.setGatesLocked()
 	u.mu.Unlock()
+	u.serveControl()
 	if u.machine.phase == phaseStopping {
 		// The stop and the predecessor's commit, or its death, have crossed.
 		u.tellManager(Stopping, Status("Stopping"))
@@ -219,10 +221,15 @@ func (u *Upgrader) report() {
 func (u *Upgrader) reportDrain(newest *link.Conn) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for told := 0; ; {
-		if n := u.openConnections(); n != told {
-			told = n
-			if err := newest.Send(linkWait, link.KindStatus, link.Status{Connections: n}); err != nil {
+	since := time.Now()
+	var told link.Status
+	for first := true; ; first = false {
+		var s link.Status
+		s.Open, s.Connections = u.drainReport()
+		if first || s.Connections != told.Connections || !slices.Equal(s.Open, told.Open) {
+			told = s
+			s.Since, s.Deadline = since, since.Add(u.opts.DrainTimeout)
+			if err := newest.Send(linkWait, link.KindStatus, s); err != nil {
 				return // nobody is there to hear it
 			}
 		}

@@ -98,6 +98,25 @@ type Options struct {
 	// when its context ends. When it fails or hangs, the manager acts.
 	Watchdog func(context.Context) error
 
+	// Control is the path of a unix socket by which the service is seen and controlled
+	// (`handoff status`, `handoff upgrade`, curl --unix-socket): HTTP and JSON, see
+	// docs/control.md, to this process's user and root. Its mode is 0600. Like the other
+	// sockets it is handed on and removed at the end. A relative path is taken from the
+	// directory in which the process was started. It has to be in a directory that only
+	// this user or root may write to, or that is sticky; else New fails. "" means none.
+	Control string
+	// ControlGroup is a group, by name or number, whose members may control the service
+	// too. The mode is 0660 then. "" means none.
+	ControlGroup string
+	// Preflight are arguments with which the successor's file is run before each
+	// upgrade, to check itself and its configuration and to exit: {"-t"}, for example.
+	// If it exits with another status than 0, the upgrade fails, with its output. It
+	// gets none of the sockets, and has part of ReadyTimeout. nil means none.
+	Preflight []string
+	// Version is this program's version, for Upgrader.Status. "" means the main module's,
+	// as the go command knows it.
+	Version string
+
 	// Command, Args, Env and Dir say how a successor is started.
 	//
 	// Command is the path of its file. "" means the path under which this process

@@ -28,10 +28,11 @@ type gracefulDrain struct {
 
 func serveGraceful(srv Server, ln net.Listener) Service {
 	d := &gracefulDrain{srv: srv, served: make(chan struct{})}
+	home := d.conns.serves(ln)
 	return Service{
 		Serve: func() error {
 			defer close(d.served)
-			return srv.Serve(&countedListener{Listener: ln, conns: &d.conns})
+			return srv.Serve(&countedListener{Listener: ln, conns: &d.conns, home: home})
 		},
 		Drain: d.drain,
 		conns: &d.conns,

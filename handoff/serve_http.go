@@ -41,7 +41,7 @@ type httpDrain struct {
 func serveHTTP(srv *http.Server, ln net.Listener, plain bool, serve func(net.Listener) error) Service {
 	d := drainOf(srv)
 	d.serving.Add(1)
-	counted := &countedListener{Listener: ln, conns: &d.conns}
+	counted := &countedListener{Listener: ln, conns: &d.conns, home: d.conns.serves(ln)}
 	if l, ok := ln.(*listener); ok && plain {
 		counted.origin = l
 		d.receiveAt(l)
@@ -181,6 +181,7 @@ type servedKey struct{}
 // ServeHTTP tells the clients of a server that drains to go elsewhere for their
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.conns.requests.Add(1)
 	// An answer that is to become another protocol has a Connection header of its own.
 	if d.draining.Load() && r.Header.Get("Upgrade") == "" && !d.tells(r) {
 		c, _ := r.Context().Value(servedKey{}).(*servedConn)

@@ -117,6 +117,7 @@ func (u *Upgrader) concludeProbation(s *successor) {
 		cause := fmt.Errorf("the last word took longer than Options.ReadyTimeout: %w", ErrTimeout)
 		u.handle(occurrence{event: eventSuccessorFailed, cause: &stateFault{err: cause}, from: s})
 	})
+	u.step("state")
 	s.recalled = make(chan struct{})
 	recalled := s.recalled
 	go func() {

@@ -25,6 +25,7 @@ type successor struct {
 	porter  *mover // sends those with state
 	inbox   *notify.Receiver
 	hello   link.Hello
+	past    *link.History // of former upgrades; nil if there are none
 	// sibling: it is to be the child of our parent, which is the service manager.
 	sibling bool
 	pidfd   *os.File // of a sibling
@@ -35,6 +36,8 @@ type successor struct {
 	relay     *relay // that program, once it is ready
 	relayed   *relay // the same before the loop knows of it
 
+	wanted   context.Context // until it is to be ended, if that is before it has started
+	giveUp   context.CancelFunc
 	launched chan struct{} // closed when it has started, or has failed to
 	ended    chan struct{} // closed when it has started and ended
 
@@ -55,6 +58,7 @@ type successor struct {
 	patience time.Duration // how long it may take to end by itself when it has failed
 	status   string
 	errno    error
+	output   errorMark // where it began to write
 }
 
 // grace is how long a successor that has failed may take to end by itself.
@@ -84,6 +88,7 @@ func (u *Upgrader) follow(s *successor, err error) {
 // errors too, for the report. The hello is completed.
 func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() ([]*os.File, []origin, error)) (*successor, error) {
 	s := &successor{cmd: cmd, hello: hello, sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace, newest: u.generation + 1}
+	s.wanted, s.giveUp = context.WithCancel(context.Background())
 	if err := u.refusal(); err != nil {
 		return s, err
 	}
@@ -102,6 +107,10 @@ func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() 
 		return s, err
 	}
 	s.inboxes, s.hello.Inboxes = u.exportOutlets()
+	if d, o := u.exportControl(); d != nil {
+		s.inboxes, s.hello.Control = append(s.inboxes, d), o
+	}
+	s.past = u.past()
 	return s, nil
 }
 
@@ -135,7 +144,13 @@ func (u *Upgrader) command() *exec.Cmd {
 
 // watch starts s and follows it to its end.
 func (u *Upgrader) watch(s *successor) {
-	err := s.launch()
+	err := u.preflight(s)
+	if err == nil {
+		s.output = noteErrors()
+		err = s.launch()
+	} else {
+		closeAll(s.inboxes)
+	}
 	close(s.launched)
 	closeAll(s.files)
 	if err != nil {
@@ -146,6 +161,7 @@ func (u *Upgrader) watch(s *successor) {
 	pid := s.cmd.Process.Pid // Release takes the number away
 	u.post(occurrence{run: func() {
 		s.pid = pid
+		u.step("ready")
 		if s.doomed {
 			s.terminate()
 		}
@@ -250,6 +266,9 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 func (s *successor) terminate() {
 	if s.pid == 0 {
 		s.doomed = true
+		if s.giveUp != nil {
+			s.giveUp()
+		}
 		return
 	}
 	s.ending = true
@@ -318,7 +337,13 @@ func (s *successor) dismiss() {
 // explain makes the error that Upgrade returns.
 func (s *successor) explain(cause error) error {
 	e := &UpgradeError{Phase: "start", PID: s.pid, Status: s.status, Errno: s.errno, Err: cause}
+	if s.pid != 0 {
+		e.Output = s.output.read()
+	}
+	var check *preflightFault
 	switch {
+	case errors.As(cause, &check):
+		e.Phase, e.Output, e.Err = "preflight", check.output, check.err
 	case isStateFault(cause):
 		e.Phase = "state"
 	case s.ready:

@@ -65,6 +65,11 @@ type Upgrader struct {
 
 	states   states      // what the program gives and takes
 	settling []*settling // belongs to the goroutine of loop
+
+	control controlSocket // belongs to the goroutine of loop, but for its server and feed
+	history history
+
+	checking sync.Mutex // held by a call of Preflight
 }
 
 // occurrence is an event on its way to the loop.
@@ -113,6 +118,10 @@ func newWithPeer(opts Options, peer foreign.Peer) (*Upgrader, error) {
 		return nil, err
 	}
 	u.log = u.log.With("generation", u.generation)
+	if err := u.openControl(); err != nil {
+		u.abandonNew()
+		return nil, err
+	}
 	if u.machine.awaiting || peer.Predecessor != nil {
 		u.gates = gatePaused
 	}
@@ -171,6 +180,11 @@ func (u *Upgrader) Upgrade(ctx context.Context) error {
 	case err := <-answer:
 		return err
 	case <-u.done:
+	}
+	select {
+	case err := <-answer: // it was there before the end
+		return err
+	default:
 		return ErrStopping
 	}
 }
@@ -226,14 +240,20 @@ func (u *Upgrader) ask(o occurrence) error {
 // UpgradeError says why an upgrade failed. The generation that tried it serves
 // as before.
 type UpgradeError struct {
-	// Phase is how far the upgrade came: "start", "ready" (the successor ran, and
-	// was waited for), "probation", or "state" (some could not be handed over).
+	// Phase is how far the upgrade came: "preflight" (the check command failed), "start",
+	// "ready" (the successor ran, and was waited for), "probation", or "state" (some could
+	// not be handed over).
 	Phase string
 	// PID is the successor's process, 0 if there was none.
 	PID int
 	// Status and Errno are the last STATUS= and ERRNO= that the successor sent.
 	Status string
 	Errno  error
+	// Output is the end of what the check command has printed, or of what was written to
+	// standard error since the successor was started, also by this process: 4 KiB at most.
+	// The latter is known only on Linux and where standard error is a regular file; else it
+	// is where it always is: in the journal, on the terminal, …
+	Output string
 	// Err is the cause: an [*fs.PathError] if the file can't be executed, an
 	// [*exec.ExitError] or [ErrExited] if the process ended, [ErrTimeout],
 	// [ErrStops], the cause of the end of Upgrade's context, …

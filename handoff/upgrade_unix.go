@@ -58,7 +58,10 @@ func (s *successor) greet(l *link.Conn) {
 	if err := l.Send(time.Minute, link.KindHello, s.hello, files...); err != nil && len(files) > 0 {
 		hello := s.hello
 		hello.Inboxes = nil
-		_ = l.Send(time.Minute, link.KindHello, hello)
+		_ = l.Send(time.Minute, link.KindHello, hello, files[len(s.hello.Inboxes):]...)
+	}
+	if s.past != nil {
+		_ = l.Send(time.Minute, link.KindHistory, s.past)
 	}
 }
 

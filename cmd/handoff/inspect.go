@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +75,7 @@ func runInspect(cmd *cobra.Command, opt inspectOptions) error {
 		return fmt.Errorf("look at process: %w", err)
 	}
 	if opt.json {
-		return printJSON(cmd.OutOrStdout(), p)
+		return printJSON(cmd.OutOrStdout(), p, true)
 	}
 	return printProcess(cmd.OutOrStdout(), p, opt.all)
 }
@@ -101,13 +100,6 @@ func pidOf(text string) (int, error) {
 		return 0, usagef("%s says %q: want a process's number, or the path of a file with one", from, text)
 	}
 	return pid, nil
-}
-
-func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 // passed is what this process was given.
@@ -159,7 +151,7 @@ func inspectSelf(out io.Writer, asJSON bool) error {
 	}
 	print := func() error { return printPassed(out, p) }
 	if asJSON {
-		print = func() error { return printJSON(out, p) }
+		print = func() error { return printJSON(out, p, true) }
 	}
 	return errors.Join(err, print())
 }

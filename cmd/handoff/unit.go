@@ -65,6 +65,21 @@ With --write it writes the files to a folder and prints their paths.`,
 	return cmd
 }
 
+// installedCommand returns this command's own path if it is where a service, of any
+// user, finds it; else "".
+func installedCommand() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	for _, dir := range []string{"/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/usr/local/sbin", "/opt"} {
+		if rest, ok := strings.CutPrefix(self, dir+"/"); ok && (dir == "/opt" || !strings.Contains(rest, "/")) {
+			return self
+		}
+	}
+	return ""
+}
+
 func printUnits(cmd *cobra.Command, opt unitOptions, args []string, run systemctl.Run) error {
 	switch {
 	case len(args) == 0:
@@ -88,6 +103,7 @@ func printUnits(cmd *cobra.Command, opt unitOptions, args []string, run systemct
 		return err
 	}
 	opt.unit.Program, opt.unit.Args = program, args[1:]
+	opt.unit.Command = installedCommand()
 	if opt.unit.Systemd == 0 {
 		if opt.unit.Systemd, err = machineVersion(cmd.Context(), run); err != nil {
 			return err

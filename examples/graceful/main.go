@@ -31,6 +31,10 @@ func main() {
 	unixPath := flag.String("unix", "", "serve HTTP on the unix socket at `path`")
 	udpAddr := flag.String("udp", "", "echo datagrams on `address`")
 	flag.StringVar(&opts.PIDFile, "pid-file", "", "keep the main process's pid in `file`")
+	flag.StringVar(&opts.Control, "control", "", "be controlled by a unix socket at `path`")
+	flag.StringVar(&opts.ControlGroup, "control-group", "", "let the members of `group` control the service too")
+	preflight := flag.Bool("preflight", false, "before an upgrade run the new version with -t")
+	test := flag.Bool("t", false, "only find out whether the arguments are right")
 	flag.DurationVar(&opts.ReadyTimeout, "ready-timeout", time.Minute, "how long a successor may take to be ready")
 	flag.DurationVar(&opts.Probation, "probation", time.Second, "how long a successor has to live before it takes over; negative for none")
 	flag.DurationVar(&opts.DrainTimeout, "drain", 30*time.Second, "how long connections may take to end")
@@ -47,6 +51,14 @@ func main() {
 		fmt.Fprintf(os.Stderr, "graceful: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
+	if *test {
+		return
+	}
+	if *preflight {
+		// The arguments of an upgrade are those of this process.
+		opts.Preflight = append(append([]string{}, os.Args[1:]...), "-t")
+	}
+	opts.Version = version
 	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid(), "version", version)
 
 	// Where the unit has WatchdogSec: replace it by a question to what the service

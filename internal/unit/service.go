@@ -22,9 +22,7 @@ func service(o Options, groups []*sockets) (string, error) {
 	t.command(o)
 	if !o.NotifyReload {
 		t.line("")
-		t.set("ExecReload", "/bin/kill -HUP $MAINPID",
-			"systemctl reload upgrades. It returns when the signal is sent; whether the upgrade",
-			"succeeds is told by the journal and systemctl status. If it fails the old generation goes on.")
+		t.reload(o)
 	}
 	t.user(o)
 	t.line("")
@@ -87,6 +85,22 @@ func (t *text) kind(o Options) {
 		"that it is done. ExecReload= with it would start a second upgrade.")
 	t.set("ReloadSignal", "SIGHUP")
 	t.set("TimeoutStartSec", seconds(beforeReady), "How long a start, and a reload, may take: longer than a new generation may until it is ready.")
+}
+
+func (t *text) reload(o Options) {
+	if o.Command == "" {
+		t.set("ExecReload", "/bin/kill -HUP $MAINPID",
+			"systemctl reload upgrades. It returns when the signal is sent; whether the upgrade",
+			"succeeds is told by the journal and systemctl status. If it fails the old generation goes on.")
+		return
+	}
+	path, err := program(o.Command)
+	if t.err == nil {
+		t.err = err
+	}
+	t.set("ExecReload", path+" upgrade --wait --pid $MAINPID",
+		"systemctl reload upgrades, and returns when that is done. If it fails, systemctl reload does,",
+		"and the old generation goes on.")
 }
 
 func (t *text) command(o Options) {

@@ -30,6 +30,9 @@ type Options struct {
 	// Drain is how long the program's connections may take to end. 0 means 30 s,
 	// as in package handoff.
 	Drain time.Duration
+	// Command is the absolute path of the handoff command where the service runs, for
+	// ExecReload. "" means that it isn't there: then a signal has to do.
+	Command string
 	// NotifyReload is for Type=notify-reload, which wants systemd 253.
 	NotifyReload bool
 	// Systemd is the version that is to read the files. 0 means unknown.

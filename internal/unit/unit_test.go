@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,14 @@ func TestTheServiceIsTheUnitThatWorks(t *testing.T) {
 	}
 	if got := settings(all[0]); len(all) != 1 || all[0].Name != "my-app.service" || strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%d files, %s:\n%s", len(all), all[0].Name, strings.Join(got, "\n"))
+	}
+}
+
+func TestAReloadIsTheCommandWhereThatIsKnown(t *testing.T) {
+	t.Parallel()
+	o := Options{Program: "/bin/true", Command: "/usr/bin/handoff"}
+	if got := settings(files(t, o)[0]); !slices.Contains(got, "ExecReload=/usr/bin/handoff upgrade --wait --pid $MAINPID") {
+		t.Errorf("the unit is\n%s", strings.Join(got, "\n"))
 	}
 }
 

@@ -2,6 +2,7 @@
 // upgrade costs. It takes the same flags, so that it can be put in its place, and
 // one more:
 //
+//	-fail check         exit with status 3 when run with -t
 //	-fail start         exit with status 3 at once
 //	-fail before-ready  exit with status 3 with all sockets taken
 //	-fail after-ready   exit with status 3 right after being ready
@@ -38,19 +39,31 @@ func main() {
 	for _, ignored := range []string{"probation", "drain", "ready-delay", "ready-timeout"} {
 		flag.Duration(ignored, 0, "")
 	}
+	control := flag.String("control", "", "")
+	flag.String("control-group", "", "")
+	flag.Bool("preflight", false, "")
+	test := flag.Bool("t", false, "")
 	flag.StringVar(&fail, "fail", fail, "when to fail")
 	flag.Parse()
-	if err := run(*httpAddr, *pidFile); err != nil {
+	if *test {
+		if fail == "check" {
+			fmt.Println("faulty: the configuration is wrong")
+			os.Exit(status)
+		}
+		return
+	}
+	if err := run(*httpAddr, *pidFile, *control); err != nil {
 		fmt.Fprintln(os.Stderr, "faulty:", err)
 		os.Exit(1)
 	}
 }
 
-func run(httpAddr, pidFile string) error {
+func run(httpAddr, pidFile, control string) error {
 	if fail == "start" {
+		fmt.Fprintln(os.Stderr, "faulty: failing at the start")
 		os.Exit(status)
 	}
-	up, err := handoff.New(handoff.Options{PIDFile: pidFile})
+	up, err := handoff.New(handoff.Options{PIDFile: pidFile, Control: control})
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ const (
 )
 
 // MaxInboxes is how many may be in one hello.
-const MaxInboxes = maxFiles
+const MaxInboxes = maxFiles - 1 // one is the control socket
 
 // ErrProtocol is wrapped by errors about bytes that are no message.
 var ErrProtocol = errors.New("link: protocol violation")
@@ -94,6 +94,9 @@ type Hello struct {
 	TicketKeys []TicketKey `json:"ticket_keys,omitempty"`
 	// Inboxes tells of the descriptors that travel with the hello, in their order.
 	Inboxes []Inbox `json:"inboxes,omitempty"`
+	// Control tells of the control socket, the last of the descriptors that travel with
+	// the hello, if there is one.
+	Control *Origin `json:"control,omitempty"`
 }
 
 // TicketKey is the key of TLS session tickets.
@@ -152,6 +155,7 @@ type Status struct {
 	// Leaving: it is about to end, if the receiver lives, which says so by a
 	// [KindHeir].
 	Leaving bool `json:"leaving,omitempty"`
+	Drain
 }
 
 // Connection is a connection that is waiting for its next request.

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package main
+
+func unitOf(int) string { return "" }

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/handoff-dev/handoff/handoff"
+)
+
+// journalOf returns what a successor that failed has written to the journal last, if
+// the service is one of systemd's and this user may read it.
+func journalOf(ctx context.Context, s service, u handoff.UpgradeRecord) string {
+	if u.PID == 0 || s.unit == "" && unitOf(s.pid) == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=10",
+		fmt.Sprintf("--since=@%d", u.Began.Unix()), fmt.Sprintf("_PID=%d", u.PID))
+	text, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(string(text), "\n")
+}

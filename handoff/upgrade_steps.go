@@ -1,0 +1,113 @@
+package handoff
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/handoff-dev/handoff/handoff/internal/link"
+)
+
+// enterPhase notes that the machine has changed its phase.
+func (u *Upgrader) enterPhase() {
+	switch u.machine.phase {
+	case phaseUpgrading:
+		u.history.begin(u.generation)
+		if u.opts.Preflight != nil {
+			u.step("preflight")
+		} else {
+			u.step("start")
+		}
+	case phaseProbation:
+		u.step("probation")
+	case phaseAborting:
+		u.step("rollback")
+	case phaseStopping:
+		u.tell(Event{Type: "stopping"})
+	}
+}
+
+// step begins a step of the upgrade, if there is one.
+func (u *Upgrader) step(name string) {
+	if u.history.enter(name) {
+		u.tell(Event{Type: "step", Step: name})
+	}
+}
+
+// conclude records how an upgrade has ended.
+func (u *Upgrader) conclude(err error) {
+	pid := 0
+	if u.successor != nil {
+		pid = u.successor.pid
+	}
+	r := u.history.conclude(pid, err)
+	if r != nil {
+		u.tell(Event{Type: r.Outcome, Upgrade: r})
+	}
+}
+
+// noteDrained is when an older generation has ended.
+func (u *Upgrader) noteDrained(e *relative) {
+	u.history.drained(e.Generation)
+	d := u.drainingStatus(e)
+	u.tell(Event{Type: "drained", Draining: &d})
+}
+
+// pastOf makes the message of the history for a successor.
+func (u *Upgrader) past() *link.History {
+	all := u.history.all()
+	if len(all) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil
+	}
+	return &link.History{Upgrades: text}
+}
+
+// tellHistory is when the successor has taken over: it learns how it came to be.
+func (u *Upgrader) tellHistory() {
+	past := u.past()
+	if past == nil || !u.successor.linked {
+		return
+	}
+	if err := u.successor.link.Send(linkWait, link.KindHistory, past); err != nil {
+		u.log.Debug("telling the successor of former upgrades", "error", err)
+	}
+}
+
+// learnHistory takes what the predecessor tells of former upgrades.
+func (u *Upgrader) learnHistory(m link.Message) {
+	var past link.History
+	var records []UpgradeRecord
+	if m.Decode(&past) == nil && json.Unmarshal(past.Upgrades, &records) == nil {
+		u.history.adopt(records)
+	}
+}
+
+// preflight runs the check command before the successor is started, if there is one.
+func (u *Upgrader) preflight(s *successor) error {
+	if u.opts.Preflight == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(s.wanted, u.opts.ReadyTimeout, ErrTimeout)
+	defer cancel()
+	output, err := u.check(ctx)
+	if err == nil {
+		err = context.Cause(s.wanted)
+	}
+	if err != nil {
+		return &preflightFault{output, err}
+	}
+	u.post(occurrence{run: func() { u.step("start") }})
+	return nil
+}
+
+// preflightFault is the failure of an upgrade by its check command.
+type preflightFault struct {
+	output string
+	err    error
+}
+
+func (f *preflightFault) Error() string { return f.err.Error() }
+func (f *preflightFault) Unwrap() error { return f.err }

@@ -1,0 +1,121 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A process that serves a control socket has a memfd of this name, so that those
+// who may look at its descriptors find the socket by the process.
+const markerName = "handoff-control"
+
+// marker is its content.
+type marker struct {
+	Socket string `json:"socket"`
+}
+
+// Mark makes this process one that serves the control socket at path, until the
+// result is closed.
+func Mark(path string) (io.Closer, error) {
+	fd, err := unix.MemfdCreate(markerName, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), markerName)
+	text, err := json.Marshal(marker{Socket: path})
+	if err == nil {
+		_, err = f.Write(text)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ErrNone says that a process has no control socket.
+var ErrNone = errors.New("the process has no control socket")
+
+// Find returns a path by which this process reaches the control socket of another,
+// also if that lives in another mount namespace. The error is ErrNone if it has
+// none, and [fs.ErrPermission] if its descriptors may not be looked at.
+func Find(pid int) (string, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		link := filepath.Join(dir, e.Name())
+		if target, err := os.Readlink(link); err != nil || !strings.HasPrefix(target, "/memfd:"+markerName+" ") {
+			continue
+		}
+		f, err := os.Open(link)
+		if err != nil {
+			return "", err
+		}
+		var m marker
+		err = json.NewDecoder(io.LimitReader(f, 4096)).Decode(&m)
+		f.Close()
+		if err != nil || !filepath.IsAbs(m.Socket) {
+			return "", fmt.Errorf("process %d does not tell where its control socket is", pid)
+		}
+		return reach(pid, m.Socket), nil
+	}
+	return "", ErrNone
+}
+
+// reach returns the path, or the way to it through the other process's root.
+func reach(pid int, path string) string {
+	const longest = 107 // of sockaddr_un
+	through := filepath.Join("/proc", strconv.Itoa(pid), "root", path)
+	theirs, err := os.Stat(through)
+	if err != nil || len(through) > longest {
+		return path
+	}
+	if ours, err := os.Stat(path); err == nil && os.SameFile(ours, theirs) {
+		return path
+	}
+	return through
+}
+
+// Found is a process with a control socket.
+type Found struct {
+	PID    int
+	Socket string
+	Dir    string // its working directory
+}
+
+// List returns the processes of this process's user that have a control socket.
+func List() (all []Found) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join("/proc", e.Name()), &st) != nil || int(st.Uid) != os.Geteuid() {
+			continue
+		}
+		socket, err := Find(pid)
+		if err != nil {
+			continue
+		}
+		cwd, _ := os.Readlink(filepath.Join("/proc", e.Name(), "cwd"))
+		all = append(all, Found{PID: pid, Socket: socket, Dir: cwd})
+	}
+	return all
+}
+
+// Denied tells whether an error of Find is one of rights.
+func Denied(err error) bool { return errors.Is(err, fs.ErrPermission) }
