@@ -242,7 +242,7 @@ func (u *Upgrader) fail(cause error) {
 	if s := u.successor; s != nil && cause != ErrStopping {
 		err = s.explain(cause)
 	}
-	u.log.Error("upgrade failed", "error", err)
+	u.log.Error("upgrade failed", append([]any{"error", err}, printed(err)...)...)
 	u.conclude(err)
 	if u.machine.phase == phaseServing {
 		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))

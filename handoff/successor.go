@@ -35,6 +35,8 @@ type successor struct {
 	launched chan struct{} // closed when it has started, or has failed to
 	ended    chan struct{} // closed when it has started and ended
 
+	unchecked bool // the check command has not succeeded yet
+
 	pid    int  // 0 until it has started
 	doomed bool // to be ended when it has started
 	ending bool // it has been asked to end
@@ -74,6 +76,7 @@ func (u *Upgrader) start() {
 // errors too, for the report.
 func (u *Upgrader) newSuccessor() (*successor, error) {
 	s := &successor{cmd: u.command(), sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace}
+	s.unchecked = u.opts.Preflight != nil
 	s.wanted, s.giveUp = context.WithCancel(context.Background())
 	if err := u.refusal(); err != nil {
 		return s, err
@@ -306,6 +309,8 @@ func (s *successor) explain(cause error) error {
 	switch {
 	case errors.As(cause, &check):
 		e.Phase, e.Output, e.Err = "preflight", check.output, check.err
+	case s.unchecked:
+		e.Phase = "preflight"
 	case isStateFault(cause):
 		e.Phase = "state"
 	case s.ready:

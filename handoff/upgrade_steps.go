@@ -3,6 +3,7 @@ package handoff
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
 )
@@ -45,6 +46,16 @@ func (u *Upgrader) conclude(err error) {
 	}
 }
 
+// printed is what the log says of a failed check besides the error. What a successor has
+// written to standard error is in the log most often.
+func printed(err error) []any {
+	var e *UpgradeError
+	if errors.As(err, &e) && e.Phase == "preflight" && e.Output != "" {
+		return []any{"output", e.Output}
+	}
+	return nil
+}
+
 // noteDrained is when an older generation has ended.
 func (u *Upgrader) noteDrained(e *relative) {
 	u.history.drained(e.Generation)
@@ -52,7 +63,7 @@ func (u *Upgrader) noteDrained(e *relative) {
 	u.tell(Event{Type: "drained", Draining: &d})
 }
 
-// pastOf makes the message of the history for a successor.
+// past makes the message of the history for a successor.
 func (u *Upgrader) past() *link.History {
 	all := u.history.all()
 	if len(all) == 0 {
@@ -99,7 +110,10 @@ func (u *Upgrader) preflight(s *successor) error {
 	if err != nil {
 		return &preflightFault{output, err}
 	}
-	u.post(occurrence{run: func() { u.step("start") }})
+	u.post(occurrence{run: func() {
+		s.unchecked = false
+		u.step("start")
+	}})
 	return nil
 }
 
