@@ -79,6 +79,7 @@ func (u *Upgrader) prepare(o *occurrence) error {
 			return nil
 		}
 		u.step("commit")
+		u.foretellHistory()
 		if err := u.appoint(); err != nil {
 			o.event, o.cause = eventSuccessorFailed, err // roll back
 		}

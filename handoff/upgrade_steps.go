@@ -64,8 +64,9 @@ func (u *Upgrader) noteDrained(e *relative) {
 }
 
 // past makes the message of the history for a successor.
-func (u *Upgrader) past() *link.History {
-	all := u.history.all()
+func (u *Upgrader) past() *link.History { return historyOf(u.history.all()) }
+
+func historyOf(all []UpgradeRecord) *link.History {
 	if len(all) == 0 {
 		return nil
 	}
@@ -76,9 +77,14 @@ func (u *Upgrader) past() *link.History {
 	return &link.History{Upgrades: text}
 }
 
-// tellHistory is when the successor has taken over: it learns how it came to be.
-func (u *Upgrader) tellHistory() {
-	past := u.past()
+// foretellHistory is just before the successor takes over: when it answers on the control
+// socket, it has to know how it came to be.
+func (u *Upgrader) foretellHistory() { u.sendHistory(historyOf(u.history.foretell(u.successor.pid))) }
+
+// tellHistory is when the successor has taken over, with how long that took.
+func (u *Upgrader) tellHistory() { u.sendHistory(u.past()) }
+
+func (u *Upgrader) sendHistory(past *link.History) {
 	if past == nil || !u.successor.linked {
 		return
 	}
