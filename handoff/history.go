@@ -115,6 +115,22 @@ func (h *history) conclude(pid int, err error) *UpgradeRecord {
 	return r
 }
 
+// foretell returns all records with that of the upgrade under way, as it is if that is
+// committed now.
+func (h *history) foretell(pid int) []UpgradeRecord {
+	all := h.all()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.current == nil {
+		return all
+	}
+	r := *h.current
+	r.Phases = slices.Clone(r.Phases)
+	r.PID, r.Seconds, r.Outcome = pid, time.Since(r.Began).Seconds(), "committed"
+	all = append(all, r)
+	return all[max(0, len(all)-maxHistory):]
+}
+
 func (r *UpgradeRecord) fail(err error) {
 	r.Outcome, r.Cause = "failed", head(err.Error(), maxCause)
 	var e *UpgradeError

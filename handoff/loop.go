@@ -80,6 +80,7 @@ func (u *Upgrader) prepare(o *occurrence) error {
 			return nil
 		}
 		u.step("commit")
+		u.foretellHistory()
 		if err := u.appoint(); err != nil {
 			o.event, o.cause = eventSuccessorFailed, err // roll back
 		}
@@ -256,7 +257,7 @@ func (u *Upgrader) fail(cause error) {
 	if s := u.successor; s != nil && cause != ErrStopping {
 		err = s.explain(cause)
 	}
-	u.log.Error("upgrade failed", "error", err)
+	u.log.Error("upgrade failed", append([]any{"error", err}, printed(err)...)...)
 	u.conclude(err)
 	if u.machine.phase == phaseServing {
 		u.tellManager(Ready, Status(fmt.Sprintf("Serving, generation %d; %s", u.generation, oneLine(err))))

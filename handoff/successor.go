@@ -41,6 +41,8 @@ type successor struct {
 	launched chan struct{} // closed when it has started, or has failed to
 	ended    chan struct{} // closed when it has started and ended
 
+	unchecked bool // the check command has not succeeded yet
+
 	pid    int  // 0 until it has started
 	doomed bool // to be ended when it has started
 	ending bool // it has been asked to end
@@ -88,6 +90,7 @@ func (u *Upgrader) follow(s *successor, err error) {
 // errors too, for the report. The hello is completed.
 func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() ([]*os.File, []origin, error)) (*successor, error) {
 	s := &successor{cmd: cmd, hello: hello, sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace, newest: u.generation + 1}
+	s.unchecked = u.opts.Preflight != nil && hello.Next == 0 // this very version has passed before
 	s.wanted, s.giveUp = context.WithCancel(context.Background())
 	if err := u.refusal(); err != nil {
 		return s, err
@@ -344,6 +347,8 @@ func (s *successor) explain(cause error) error {
 	switch {
 	case errors.As(cause, &check):
 		e.Phase, e.Output, e.Err = "preflight", check.output, check.err
+	case s.unchecked:
+		e.Phase = "preflight"
 	case isStateFault(cause):
 		e.Phase = "state"
 	case s.ready:

@@ -3,6 +3,7 @@ package handoff
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
 )
@@ -45,6 +46,16 @@ func (u *Upgrader) conclude(err error) {
 	}
 }
 
+// printed is what the log says of a failed check besides the error. What a successor has
+// written to standard error is in the log most often.
+func printed(err error) []any {
+	var e *UpgradeError
+	if errors.As(err, &e) && e.Phase == "preflight" && e.Output != "" {
+		return []any{"output", e.Output}
+	}
+	return nil
+}
+
 // noteDrained is when an older generation has ended.
 func (u *Upgrader) noteDrained(e *relative) {
 	u.history.drained(e.Generation)
@@ -52,9 +63,10 @@ func (u *Upgrader) noteDrained(e *relative) {
 	u.tell(Event{Type: "drained", Draining: &d})
 }
 
-// pastOf makes the message of the history for a successor.
-func (u *Upgrader) past() *link.History {
-	all := u.history.all()
+// past makes the message of the history for a successor.
+func (u *Upgrader) past() *link.History { return historyOf(u.history.all()) }
+
+func historyOf(all []UpgradeRecord) *link.History {
 	if len(all) == 0 {
 		return nil
 	}
@@ -65,9 +77,14 @@ func (u *Upgrader) past() *link.History {
 	return &link.History{Upgrades: text}
 }
 
-// tellHistory is when the successor has taken over: it learns how it came to be.
-func (u *Upgrader) tellHistory() {
-	past := u.past()
+// foretellHistory is just before the successor takes over: when it answers on the control
+// socket, it has to know how it came to be.
+func (u *Upgrader) foretellHistory() { u.sendHistory(historyOf(u.history.foretell(u.successor.pid))) }
+
+// tellHistory is when the successor has taken over, with how long that took.
+func (u *Upgrader) tellHistory() { u.sendHistory(u.past()) }
+
+func (u *Upgrader) sendHistory(past *link.History) {
 	if past == nil || !u.successor.linked {
 		return
 	}
@@ -99,7 +116,10 @@ func (u *Upgrader) preflight(s *successor) error {
 	if err != nil {
 		return &preflightFault{output, err}
 	}
-	u.post(occurrence{run: func() { u.step("start") }})
+	u.post(occurrence{run: func() {
+		s.unchecked = false
+		u.step("start")
+	}})
 	return nil
 }
 

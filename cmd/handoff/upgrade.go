@@ -131,6 +131,8 @@ func bySocket(ctx context.Context, opt upgradeOptions, s service, show *phases) 
 	switch cause := context.Cause(ctx); {
 	case err == nil:
 		return a, nil
+	case errors.Is(cause, context.Canceled):
+		return a, errors.New("interrupted: the upgrade goes on in the service")
 	case errors.Is(cause, errBegun):
 		return handoff.UpgradeAnswer{Schema: handoff.StatusSchema, Type: "result", Outcome: "begun", Generation: before.Generation, PID: before.PID}, nil
 	case errors.Is(cause, errNoAnswer):

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,7 @@ type doorman struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	inside map[net.Conn]*visit
+	inside map[*visitor]*visit
 	room   chan struct{} // closed when somebody leaves; nil if nobody waits
 	warned bool
 }
@@ -35,10 +36,10 @@ type visit struct {
 }
 
 // courtesy is how long a connection may be silent before it has to make room.
-const courtesy = 100 * time.Millisecond
+const courtesy = 250 * time.Millisecond
 
 func newDoorman(max int, log *slog.Logger) *doorman {
-	return &doorman{max: max, log: log, inside: make(map[net.Conn]*visit)}
+	return &doorman{max: max, log: log, inside: make(map[*visitor]*visit)}
 }
 
 // guard returns ln with the doorman before it.
@@ -63,11 +64,35 @@ func (g *guarded) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		if g.door.admit(c) {
-			return c, nil
+		v := &visitor{UnixConn: c}
+		if g.door.admit(v) {
+			return v, nil
 		}
 		c.Close()
 	}
+}
+
+// visitor is a connection that knows whether the server waits for what it says.
+type visitor struct {
+	*net.UnixConn
+	awaited atomic.Bool
+}
+
+// Read notes the wait. When net/http has all of a request it waits for one byte, to
+// learn that the client goes; that doesn't count.
+func (v *visitor) Read(p []byte) (int, error) {
+	if len(p) > 1 {
+		v.awaited.Store(true)
+		defer v.awaited.Store(false)
+	}
+	return v.UnixConn.Read(p)
+}
+
+// isSilent tells whether the server waits for what the connection says, and it says
+// nothing. If it has said something that was not read, or not been answered yet, we are
+// slow.
+func (v *visitor) isSilent() bool {
+	return v.awaited.Load() && !hasUnread(v) && v.awaited.Load()
 }
 
 // refuse tells of the first that was refused; anyone can cause thousands.
@@ -83,7 +108,7 @@ func (d *doorman) refuse(why error) {
 }
 
 // admit finds room for a connection.
-func (d *doorman) admit(c net.Conn) bool {
+func (d *doorman) admit(c *visitor) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for end := time.Now().Add(patience); len(d.inside) >= d.max; {
@@ -100,7 +125,7 @@ func (d *doorman) admit(c net.Conn) bool {
 		d.mu.Unlock()
 		select {
 		case <-room:
-		case <-time.After(courtesy / 4):
+		case <-time.After(courtesy / 10):
 		}
 		d.mu.Lock()
 	}
@@ -109,12 +134,12 @@ func (d *doorman) admit(c net.Conn) bool {
 }
 
 // dismissLocked closes the connection that has been silent longest, if that is long
-// enough. Who has said something that was not read yet is not silent: we are slow.
+// enough.
 func (d *doorman) dismissLocked() bool {
-	var longest net.Conn
+	var longest *visitor
 	var since time.Time
 	for c, v := range d.inside {
-		if v.silent && time.Since(v.since) >= courtesy && (longest == nil || v.since.Before(since)) && !hasUnread(c) {
+		if v.silent && time.Since(v.since) >= courtesy && (longest == nil || v.since.Before(since)) && c.isSilent() {
 			longest, since = c, v.since
 		}
 	}
@@ -131,7 +156,7 @@ func (d *doorman) dismissSilent() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c, v := range d.inside {
-		if v.silent {
+		if v.silent && c.isSilent() {
 			delete(d.inside, c)
 			c.Close()
 		}
@@ -141,12 +166,13 @@ func (d *doorman) dismissSilent() {
 // note is the server's hook. A connection counts as busy only once its request has
 // been read, for one can be sent byte by byte.
 func (d *doorman) note(c net.Conn, state http.ConnState) {
+	from, _ := c.(*visitor)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch v := d.inside[c]; {
+	switch v := d.inside[from]; {
 	case v == nil:
 	case state == http.StateClosed || state == http.StateHijacked:
-		d.leftLocked(c)
+		d.leftLocked(from)
 	case state == http.StateIdle:
 		v.silent, v.since = true, time.Now()
 	}
@@ -154,14 +180,15 @@ func (d *doorman) note(c net.Conn, state http.ConnState) {
 
 // busy is when a connection's request has been read.
 func (d *doorman) busy(c net.Conn) {
+	from, _ := c.(*visitor)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if v := d.inside[c]; v != nil {
+	if v := d.inside[from]; v != nil {
 		v.silent = false
 	}
 }
 
-func (d *doorman) leftLocked(c net.Conn) {
+func (d *doorman) leftLocked(c *visitor) {
 	delete(d.inside, c)
 	if d.room != nil {
 		close(d.room)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,24 +122,32 @@ func TestHostileClientsDisturbNeitherTheServiceNorEachOther(t *testing.T) {
 	s.Stop()
 }
 
+// On a busy machine a client may be so slow to say what it wants that it counts as
+// silent; it tries again.
 func TestAThousandClientsAtOnceAreAllAnswered(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	var mu sync.Mutex
-	answered := 0
+	var answered, again atomic.Int64
 	s.all(func(_ int, c net.Conn) {
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		io.WriteString(c, "GET /v1/status HTTP/1.0\r\n\r\n")
-		text, err := io.ReadAll(c)
-		if err != nil || !strings.Contains(string(text), `"generation": 1`) {
-			return
+		for range 3 {
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			io.WriteString(c, "GET /v1/status HTTP/1.0\r\n\r\n")
+			text, err := io.ReadAll(c)
+			if err == nil && strings.Contains(string(text), `"generation": 1`) {
+				answered.Add(1)
+				return
+			}
+			c.Close()
+			again.Add(1)
+			if c, err = net.Dial("unix", s.socket); err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		answered++
 	})
-	if answered != crowd {
-		t.Errorf("%d of %d were answered", answered, crowd)
+	if answered.Load() != crowd || again.Load() > crowd/20 {
+		t.Errorf("%d of %d were answered, %d had to try again", answered.Load(), crowd, again.Load())
 	}
 	s.Stop()
 }

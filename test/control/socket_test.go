@@ -315,3 +315,27 @@ func TestAStaleSocketIsReplacedAndALiveOneIsNot(t *testing.T) {
 	}
 	again.Stop()
 }
+
+func TestACheckThatHangsIsEndedWithTheUpgrade(t *testing.T) {
+	t.Parallel()
+	s := start(t, "-preflight", "-ready-timeout", "1s")
+	s.Install(graceful.Faulty(t, "hang-check"))
+	if code, a := s.upgrade(`{"timeout_ms": 300}`); code != 504 || a.Outcome != "timed_out" || a.Upgrade.FailedIn != "preflight" {
+		t.Errorf("given up: %d %+v", code, a)
+	}
+	if code, a := s.upgrade(""); code != 500 || a.Outcome != "failed" || !strings.Contains(a.Message, "not ready in time") || a.Upgrade.FailedIn != "preflight" {
+		t.Errorf("timed out: %d %+v", code, a)
+	}
+	if code, a := s.upgrade(`{"check": true}`); code != 500 || !strings.Contains(a.Output, "faulty: thinking") {
+		t.Errorf("only checked: %d %+v", code, a)
+	}
+	go s.ask("POST", "/v1/upgrade", "")
+	proctest.Until(t, "the check runs", func() error {
+		st, err := s.tryStatus()
+		if err == nil && (st.Successor == nil || st.Successor.Step != "preflight") {
+			err = fmt.Errorf("the status is %+v", st)
+		}
+		return err
+	})
+	s.Stop() // and nothing is left behind, see proctest
+}

@@ -3,6 +3,7 @@
 // one more:
 //
 //	-fail check         exit with status 3 when run with -t
+//	-fail hang-check    never end when run with -t
 //	-fail start         exit with status 3 at once
 //	-fail before-ready  exit with status 3 with all sockets taken
 //	-fail after-ready   exit with status 3 right after being ready
@@ -49,6 +50,10 @@ func main() {
 		if fail == "check" {
 			fmt.Println("faulty: the configuration is wrong")
 			os.Exit(status)
+		}
+		if fail == "hang-check" {
+			fmt.Println("faulty: thinking")
+			time.Sleep(time.Hour)
 		}
 		return
 	}
