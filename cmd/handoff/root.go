@@ -68,7 +68,7 @@ Exit codes: 0 all went well, 1 something failed, 2 called wrongly.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newUnit(), newVersion())
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newProve(), newUnit(), newVersion())
 	return root
 }
 
