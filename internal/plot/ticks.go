@@ -9,7 +9,7 @@ import (
 )
 
 // perWidth is how many numbers an X axis has room for.
-func perWidth(pixels int) int { return max(3, pixels/95) }
+func perWidth(pixels int) int { return max(3, pixels/75) }
 
 // secondTicks are at round times.
 type secondTicks struct{ most int }
