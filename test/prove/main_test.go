@@ -59,7 +59,7 @@ func readJSON(t *testing.T, file string, v any) {
 // proven fails the test for a report of anything but proof.
 func proven(t *testing.T, rep *prove.Report) {
 	t.Helper()
-	if rep.Verdict != prove.Proven || len(rep.Upgrades) != 3 {
+	if rep.Verdict != prove.Proven || len(rep.Upgrades) < 2 {
 		t.Errorf("%s: %s", rep.Verdict, rep.Summary)
 		tell(t, rep)
 	}

@@ -40,12 +40,12 @@ func TestAServerWithHandoffIsProvenOverEveryProtocol(t *testing.T) {
 	defer s.StopGroup()
 	upgrade := "--upgrade=" + hupFile(s.PIDFile)
 	proven(t, report(t, upgrade, "--expect-change=X-Pid", "--url=http://"+s.HTTP, "--shape=new-conn,keep-alive,think,slow-header,late-first-byte,slow-post=/echo"))
-	rep := report(t, upgrade, "--expect-change=X-Pid", "--insecure", "--url=https://"+s.TLS)
+	rep := report(t, upgrade, "--count=2", "--expect-change=X-Pid", "--insecure", "--url=https://"+s.TLS)
 	proven(t, rep)
 	if len(rep.Shapes) != 4 || rep.Shapes[3].Name != "http2" || rep.Shapes[3].OK == 0 {
 		t.Errorf("over TLS there was no HTTP/2: %+v", rep.Shapes)
 	}
-	proven(t, report(t, upgrade, "--echo", "--url=unix:"+s.Unix+":/echo"))
+	proven(t, report(t, upgrade, "--count=2", "--echo", "--url=unix:"+s.Unix+":/echo"))
 }
 
 // A restart leaves a time in which nobody listens, and Shutdown closes idle
