@@ -82,7 +82,7 @@ func (u upgrade) Plot(c draw.Canvas, p *plot.Plot) {
 	c.SetColor(upShade.sentinel(0xff))
 	c.Stroke(line(vg.Point{X: left, Y: c.Min.Y}, vg.Point{X: left, Y: c.Max.Y}))
 	if u.Label != "" {
-		f := face(10)
+		f := face(11)
 		place := left + 2.5
 		if place+f.Width(u.Label) > c.Max.X {
 			place = left - 2.5 - f.Width(u.Label)
