@@ -16,7 +16,7 @@ type Kind uint8
 // The first three are no failures, the others are.
 const (
 	OK        Kind = iota
-	Retryable      // HTTP/2: refused, or beyond GOAWAY's last stream: safe to send again
+	Retryable      // HTTP/2: refused, or beyond GOAWAY's last stream: safe to send again. WebSocket: crossed by a polite Close
 	Aborted        // the caller's context ended it: nobody knows
 	Refused        // connect: connection refused
 	Connect        // connect: anything else, the TLS handshake included

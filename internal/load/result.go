@@ -18,7 +18,8 @@ type Counters struct {
 	Failed   uint64          `json:"failed"`
 	Failures map[Kind]uint64 `json:"failures,omitempty"`
 	// Retryable were refused by an HTTP/2 server in a way that makes it safe
-	// to send them again.
+	// to send them again, or crossed the Close by which a WebSocket's server
+	// asked to connect again.
 	Retryable uint64 `json:"retryable"`
 	// Aborted were under way when the load's own context ended.
 	Aborted uint64 `json:"aborted"`

@@ -207,6 +207,9 @@ func (rep *Report) judge(ctx context.Context, opt *Options) {
 	if n := rep.Total.Skipped; n > 0 {
 		rep.Notes = append(rep.Notes, fmt.Sprintf("%s requests were left out, because those before them had taken more than a second longer than the rate allows.", number(n)))
 	}
+	if n := rep.Total.Retryable; n > 0 {
+		rep.Notes = append(rep.Notes, fmt.Sprintf("%s requests were refused with good manners while the server left (HTTP/2's GOAWAY or REFUSED_STREAM, a WebSocket's Close): clients send those again. They are no failures.", number(n)))
+	}
 	upgrades, wrong := len(rep.Upgrades), ""
 	for _, u := range rep.Upgrades {
 		if u.Error != "" && wrong == "" {
