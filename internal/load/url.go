@@ -24,7 +24,7 @@ func ParseURL(raw string) (Target, error) {
 	known, ok := schemes[u.Scheme]
 	switch {
 	case !ok:
-		return Target{}, fmt.Errorf("load: URL %q: want one that begins with http://, https://, h2://, h2c://, ws://, wss://, grpc://, grpcs:// or unix:", raw)
+		return Target{}, fmt.Errorf("load: URL %q: want http, https, h2, h2c, ws, wss, grpc or grpcs before ://, or unix:/path", raw)
 	case u.Hostname() == "":
 		return Target{}, fmt.Errorf("load: URL %q names no host", raw)
 	case u.User != nil:
