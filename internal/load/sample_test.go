@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -47,5 +48,22 @@ func TestAResultHasItsSamples(t *testing.T) {
 	if n := len(res.Samples); n == 0 || n > 100 || res.Samples[0].Shape != "keep-alive" || res.Samples[0].Latency <= 0 ||
 		res.Samples[0].Time.Before(res.Began) || Merge(res, res).Samples[2*n-1].Time.After(res.Ended) {
 		t.Errorf("%d samples, the first %+v", n, res.Samples)
+	}
+}
+
+func TestTheLongestOutlivesEveryMerging(t *testing.T) {
+	t.Parallel()
+	for longest := 0; longest < 2000; longest += 97 {
+		s := newSampler(50)
+		for i := range 2000 {
+			one := sample{time.Duration(i) * time.Millisecond, time.Millisecond}
+			if i == longest {
+				one.latency = time.Second
+			}
+			s.add(one)
+		}
+		if !slices.ContainsFunc(s.kept(), func(one sample) bool { return one.latency == time.Second }) {
+			t.Errorf("number %d, which took longest, is not kept", longest)
+		}
 	}
 }

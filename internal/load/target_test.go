@@ -123,7 +123,7 @@ func TestAFailureSaysHowFarItsRequestHadCome(t *testing.T) {
 			taken(br)
 		})}}, EOF, Sent, true},
 		{"the end within a header", Config{Peek: peekSupported, Shape: SlowHeader(50 * time.Millisecond), Target: Target{Addr: fake(t, func(c net.Conn) {
-			c.Read(make([]byte, 1))
+			c.Read(make([]byte, 4096))
 		})}}, EOF, Sending, false},
 	} {
 		if test.stage == Sending && !peekSupported {
