@@ -70,7 +70,7 @@ of the program.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newRun(), newStatus(), newUnit(), newUpgrade(), newVersion())
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newProve(), newRun(), newStatus(), newUnit(), newUpgrade(), newVersion())
 	return root
 }
 

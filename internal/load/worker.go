@@ -14,6 +14,7 @@ type tally struct {
 	connections atomic.Uint64
 	reconnects  atomic.Uint64
 	closedIdle  atomic.Uint64
+	skipped     atomic.Uint64
 	_           [64]byte // its neighbour's counters are another core's
 }
 
@@ -31,28 +32,26 @@ type worker struct {
 	body []byte
 	seq  uint64
 	pid  int       // who answered last
-	due  time.Time // with Config.Rate: when the next request is
+	beat time.Time // with Config.Rate: when the next request is, without jitter
+	due  time.Time // and with it
 }
 
 func newWorker(r *Runner, id int) *worker {
 	w := &worker{r: r, id: id, n: &r.tallies[id]}
 	w.rec.init(r.book)
-	if r.cfg.Target.Proto == HTTP1 {
-		w.cl = newHTTP1(&r.cfg, w.n)
-	} else {
-		w.cl = newHTTP2(&r.cfg, w.n)
-	}
+	w.cl = newClient(&r.cfg, w.n)
 	return w
 }
 
 func (w *worker) run() {
 	defer w.rec.flush()
 	defer w.cl.close()
-	w.due = w.r.began
+	w.beat = w.r.began
 	if rate := w.r.cfg.Rate; rate > 0 {
 		// Spread the workers over the interval between one's requests.
-		w.due = w.due.Add(time.Duration(float64(w.id) / rate * float64(time.Second)))
+		w.beat = w.beat.Add(time.Duration(float64(w.id) / rate * float64(time.Second)))
 	}
+	w.due = w.beat
 	for w.wait(upTo(w.r.cfg.Shape.Think)) && w.waitDue() {
 		kind := w.request()
 		if kind == Refused || kind == Connect {
@@ -102,12 +101,29 @@ func (w *worker) request() Kind {
 	})
 	w.n.kinds[a.kind].Add(1)
 	if a.kind.Failure() {
-		w.r.noteFailure(Failure{Time: end, Kind: a.kind, Worker: w.id, Request: w.seq, PID: a.pid, Error: a.err.Error()})
+		w.r.noteFailure(Failure{
+			Time: end, Began: began, Kind: a.kind, Stage: a.stage, Kept: a.kept,
+			Worker: w.id, Request: w.seq, PID: a.pid, Error: a.err.Error(),
+		})
 	}
-	if rate := w.r.cfg.Rate; rate > 0 {
-		w.due = w.due.Add(time.Duration(float64(w.r.cfg.Workers) / rate * float64(time.Second)))
+	if w.r.cfg.Rate > 0 {
+		w.setDue(end)
 	}
 	return a.kind
+}
+
+// setDue says when the next request is due.
+func (w *worker) setDue(now time.Time) {
+	interval := time.Duration(float64(w.r.cfg.Workers) / w.r.cfg.Rate * float64(time.Second))
+	w.beat = w.beat.Add(interval)
+	if backlog := w.r.cfg.Backlog; backlog > 0 && now.Sub(w.beat) > backlog {
+		missed := (now.Sub(w.beat) - backlog + interval - 1) / interval
+		w.n.skipped.Add(uint64(missed))
+		w.beat = w.beat.Add(missed * interval)
+	}
+	if w.due = w.beat; w.r.cfg.Jitter {
+		w.due = w.due.Add(upTo(interval / 4))
+	}
 }
 
 // number writes the body of the next request: its number, unlike any other's,
