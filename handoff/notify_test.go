@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/handoff-dev/handoff/handoff"
-	"github.com/handoff-dev/handoff/handoff/internal/notify"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 // newManager returns a receiving end that stands for the service manager.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
-	"github.com/handoff-dev/handoff/handoff/internal/notify"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 // successor is the next generation as its predecessor sees it. Its fields belong

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
-	"github.com/handoff-dev/handoff/handoff/internal/notify"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 // in runs f in the loop, and waits for it.

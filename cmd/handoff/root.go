@@ -64,13 +64,13 @@ func newRoot(called func()) *cobra.Command {
 		Long: `Replace a running server by its next version without losing a request.
 
 Exit codes: 0 all went well, 1 something failed, 2 called wrongly. A command with
-more of them says so in its help: doctor has 3, and exec has 125 to 127 and those of
-the program that it becomes.`,
+more of them says so in its help: doctor has 3, and exec and run have 125 to 127 and those
+of the program.`,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newUnit(), newVersion())
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newRun(), newUnit(), newVersion())
 	return root
 }
 

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/handoff-dev/handoff/handoff"
-	"github.com/handoff-dev/handoff/handoff/internal/notify"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 // The test binary plays the other processes: childEnv says which.

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/handoff-dev/handoff/handoff"
-	"github.com/handoff-dev/handoff/handoff/internal/notify"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 func dial(t *testing.T, r *notify.Receiver) *handoff.Notifier {

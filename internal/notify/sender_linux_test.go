@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/handoff-dev/handoff/handoff/internal/notify"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 func TestOnlyTheSuccessorsMessagesCountAsItsOwn(t *testing.T) {
