@@ -50,7 +50,7 @@ func startContainer(t *testing.T) *container {
 	c.deploy(t, "1")
 	c.p = proctest.Start(t, proctest.Command(unshare, "--pid", "--fork", "--kill-child=KILL", "--mount",
 		"--root="+c.root, "--mount-proc", "--",
-		"/handoff", "run", "-l", "http::"+c.addr, "--probation", "100ms", "--", "/srv/app/server", "-probation", "-1s"))
+		"/handoff", "run", "-l", "http="+c.addr, "--probation", "100ms", "--", "/srv/app/server", "-probation", "-1s"))
 	c.p.Until("the holder to be there", func() error {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", c.p.Pid()))
 		if err != nil {

@@ -3,6 +3,7 @@
 package packaging
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +132,13 @@ func commandDir(t *testing.T) string {
 func debianPackage(t *testing.T) string {
 	t.Helper()
 	proctest.RequireTool(t, "dpkg-deb")
+	return proctest.Once(t, "the Debian package", func(path string) ([]byte, error) {
+		return nil, makeDebianPackage(t, path)
+	})
+}
+
+func makeDebianPackage(t *testing.T, path string) error {
+	t.Helper()
 	p := readConfig(t).NFPMs[0]
 	out := generated(t)
 	contents := files.Contents{{
@@ -151,24 +159,17 @@ func debianPackage(t *testing.T) string {
 		MTime:        time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		Overridables: nfpm.Overridables{Umask: p.Umask, Contents: contents},
 	})
+	// Chooses what is for this kind of package.
+	if err := nfpm.PrepareForPackager(info, "deb"); err != nil {
+		return err
+	}
 	packager, err := nfpm.Get("deb")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	// It chooses what is for this kind of package, as goreleaser lets it.
-	if err := nfpm.PrepareForPackager(info, "deb"); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), packager.ConventionalFileName(info))
 	f, err := os.Create(path)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := packager.Package(info, f); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return errors.Join(packager.Package(info, f), f.Close())
 }
