@@ -1,3 +1,5 @@
+//go:build !small
+
 package main
 
 import (
@@ -30,15 +32,6 @@ type progress struct {
 
 func newProgress(w io.Writer, unheard func()) *progress {
 	return &progress{w: w, unheard: unheard, terminal: isTerminal(w)}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
 // line writes a line that stays.

@@ -70,7 +70,8 @@ of the program.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newProve(), newRun(), newStatus(), newUnit(), newUpgrade(), newVersion())
+	root.AddCommand(newDoctor(), newExec(), newInspect(), newMan(), newRun(), newStatus(), newUnit(), newUpgrade(), newVersion())
+	root.AddCommand(workshop()...)
 	return root
 }
 

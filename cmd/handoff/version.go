@@ -21,9 +21,16 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// buildVersion is the module's version as the go command wrote it into the
-// binary: a tag, or a pseudo-version that names the commit.
+// version is set at link time, by -X main.version=v1.2.3, where the go command can't
+// know it: in a build from sources without their repository.
+var version string
+
+// buildVersion is that, else the module's version as the go command wrote it into
+// the binary: a tag, or a pseudo-version that names the commit.
 func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
