@@ -70,7 +70,7 @@ the program that it becomes.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { called() },
 	}
-	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newUnit(), newVersion())
+	root.AddCommand(newDemo(), newDemoServer(), newDoctor(), newExec(), newInspect(), newMan(), newProve(), newUnit(), newVersion())
 	return root
 }
 

@@ -23,11 +23,34 @@ type client interface {
 type answer struct {
 	kind   Kind
 	err    error // the cause, where kind isn't OK
-	pid    int   // who answered, by X-Pid; 0 if nobody said
+	pid    int   // who answered, by Target.Identity; 0 if nobody said
 	paused time.Duration
+	stage  Stage // how far it had come, where kind isn't OK
+	kept   bool  // the connection had served a request before
 }
 
-func failed(k Kind, err error) answer { return answer{kind: k, err: err} }
+func failed(k Kind, s Stage, err error) answer { return answer{kind: k, stage: s, err: err} }
+
+// notConnected is the answer where there is no connection.
+func notConnected(err error) answer {
+	var handshake handshakeError
+	if errors.As(err, &handshake) {
+		return failed(connectKind(err), Handshaking, err)
+	}
+	return failed(connectKind(err), Connecting, err)
+}
+
+// newClient returns that of the target's protocol.
+func newClient(cfg *Config, n *tally) client {
+	switch cfg.Target.Proto {
+	case HTTP1:
+		return newHTTP1(cfg, n)
+	case WebSocket:
+		return newWebSocket(cfg, n)
+	default:
+		return newHTTP2(cfg, n)
+	}
+}
 
 // pidHeader names the process that answered.
 const pidHeader = "X-Pid"
@@ -48,9 +71,18 @@ func (silentError) Timeout() bool   { return true }
 func (silentError) Temporary() bool { return true }
 
 // judge reads an answer's body into buf and compares it with what was sent.
-func judge(res *http.Response, sent []byte, buf *bytes.Buffer) answer {
-	var a answer
-	a.pid, _ = strconv.Atoi(res.Header.Get(pidHeader))
+func judge(cfg *Config, res *http.Response, sent []byte, buf *bytes.Buffer) answer {
+	a := answer{stage: Answering, pid: cfg.ids.of(res.Header.Get(cfg.Target.Identity))}
+	if accept := cfg.Target.Accept; accept != nil {
+		_, err := io.Copy(io.Discard, res.Body)
+		switch {
+		case err != nil:
+			a.kind, a.err = brokenKind(err, true), err
+		case !accept(res.StatusCode):
+			a.kind, a.err = Status, errors.New(res.Status)
+		}
+		return a
+	}
 	buf.Reset()
 	_, err := buf.ReadFrom(io.LimitReader(res.Body, int64(len(sent)+maxSurplus)))
 	got := buf.Bytes()

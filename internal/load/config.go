@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -14,6 +15,12 @@ const (
 	HTTP1 = "h1"  // HTTP/1.1, over TLS where Target.TLS is set
 	HTTP2 = "h2"  // HTTP/2 over TLS
 	H2C   = "h2c" // HTTP/2 without TLS, known beforehand (RFC 9113, 3.3)
+	// WebSocket sends messages that are to be echoed (RFC 6455), over TLS where
+	// Target.TLS is set.
+	WebSocket = "websocket"
+	// GRPCHealth asks grpc.health.v1.Health/Check, over TLS where Target.TLS is
+	// set; SERVING is the right answer.
+	GRPCHealth = "grpc-health"
 )
 
 // Target is a server, and the way to speak to it.
@@ -26,10 +33,25 @@ type Target struct {
 	// TLS, where set, is the client's configuration. It is cloned; a missing
 	// ServerName is taken from Addr, and NextProtos follow from Proto.
 	TLS *tls.Config
-	// Proto is HTTP1, HTTP2 or H2C. Empty: HTTP1.
+	// Proto is one of the protocols above. Empty: HTTP1.
 	Proto string
-	// Path of the requests. Empty: "/echo".
+	// Host is what requests name as theirs. Empty: Addr, or "localhost" for a
+	// unix socket.
+	Host string
+	// Path of the requests, with their query. Empty: "/echo". For GRPCHealth it
+	// is the name of the service asked about, and empty asks about the server.
 	Path string
+	// Method of the requests. Empty: POST, with a body to be echoed. GET and
+	// HEAD have no body, and need Accept. Not for WebSocket and GRPCHealth.
+	Method string
+	// Accept, where set, is for a server that doesn't echo: an answer with a
+	// status that it accepts is right, whatever the body, if only that is whole.
+	Accept func(status int) bool
+	// Header is added to each request; to a WebSocket's first one.
+	Header http.Header
+	// Identity is the header of answers that tells one process from another.
+	// Its values are numbers, else any text. Empty: "X-Pid".
+	Identity string
 }
 
 // Config is what [Start] needs. Only Target.Addr must be set.
@@ -60,6 +82,15 @@ type Config struct {
 	Peek bool
 	// MaxErrors is how many failures are kept with their texts. Zero: 100.
 	MaxErrors int
+	// Backlog is, with Rate, how far behind a worker may fall. The requests that
+	// were due before that are left out (Counters.Skipped), so that a server
+	// that comes back isn't met by all that it has missed. Zero: no bound.
+	Backlog time.Duration
+	// Samples is about how many latencies are kept with their times, spread over
+	// the load's time, the longest of each stretch among them. Zero: none.
+	Samples int
+
+	ids *identities
 }
 
 // withDefaults returns c with its zero values replaced, or says what is wrong
@@ -71,7 +102,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	setDefault(&t.Network, "tcp")
 	setDefault(&t.Proto, HTTP1)
-	setDefault(&t.Path, "/echo")
+	if t.Proto != GRPCHealth {
+		setDefault(&t.Path, "/echo")
+	}
+	setDefault(&t.Method, http.MethodPost)
+	setDefault(&t.Identity, pidHeader)
 	setDefault(&c.Workers, 1)
 	setDefault(&c.Timeout, 10*time.Second)
 	setDefault(&c.BodySize, 128)
@@ -80,7 +115,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.BodySize = max(c.BodySize, 64)
 
 	switch t.Proto {
-	case HTTP1:
+	case HTTP1, WebSocket, GRPCHealth:
 	case HTTP2:
 		if t.TLS == nil {
 			return c, errors.New(`load: protocol "h2" needs Target.TLS: set it, or use "h2c"`)
@@ -90,10 +125,16 @@ func (c Config) withDefaults() (Config, error) {
 			return c, errors.New(`load: protocol "h2c" is without TLS: leave Target.TLS nil, or use "h2"`)
 		}
 	default:
-		return c, fmt.Errorf(`load: protocol %q: want "h1", "h2" or "h2c"`, t.Proto)
+		return c, fmt.Errorf(`load: protocol %q: want "h1", "h2", "h2c", "websocket" or "grpc-health"`, t.Proto)
 	}
-	if c.Workers < 0 || c.Timeout < 0 || c.Rate < 0 || c.Window < 0 {
-		return c, errors.New("load: Workers, Timeout, Rate and Window can't be negative")
+	if c.Workers < 0 || c.Timeout < 0 || c.Rate < 0 || c.Window < 0 || c.Backlog < 0 || c.Samples < 0 {
+		return c, errors.New("load: Workers, Timeout, Rate, Window, Backlog and Samples can't be negative")
+	}
+	if !t.hasBody() && t.Accept == nil {
+		return c, fmt.Errorf("load: a %s has no body that could be echoed: set Target.Accept", t.Method)
+	}
+	if err := c.Shape.fits(t); err != nil {
+		return c, err
 	}
 	if c.Peek && !peekSupported {
 		return c, errors.New("load: Peek isn't available on this system: leave it off")
@@ -112,7 +153,7 @@ func (t Target) tlsConfig() *tls.Config {
 		}
 	}
 	cfg.NextProtos = []string{"http/1.1"}
-	if t.Proto == HTTP2 {
+	if t.overHTTP2() {
 		cfg.NextProtos = []string{"h2"}
 	}
 	return cfg
@@ -120,11 +161,22 @@ func (t Target) tlsConfig() *tls.Config {
 
 // host is what the requests name as their host.
 func (t Target) host() string {
+	if t.Host != "" {
+		return t.Host
+	}
 	if _, _, err := net.SplitHostPort(t.Addr); err != nil {
 		return "localhost" // a unix socket's path is no host
 	}
 	return t.Addr
 }
+
+// hasBody says whether requests carry what the answers are compared with.
+func (t Target) hasBody() bool {
+	return t.Method != http.MethodGet && t.Method != http.MethodHead
+}
+
+// overHTTP2 says whether TLS has to agree on it.
+func (t Target) overHTTP2() bool { return t.Proto == HTTP2 || t.Proto == GRPCHealth }
 
 func setDefault[T comparable](v *T, to T) {
 	var zero T

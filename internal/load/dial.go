@@ -63,14 +63,20 @@ func (l *link) prepare(ctx context.Context, cfg *Config) (err error) {
 	t := tls.Client(l.Conn, cfg.Target.TLS)
 	l.Conn = t
 	if err := t.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS handshake: %w", err)
+		return handshakeError{err}
 	}
-	if got := t.ConnectionState().NegotiatedProtocol; cfg.Target.Proto == HTTP2 && got != "h2" {
-		return fmt.Errorf("TLS handshake: the server chose protocol %q, not h2", got)
+	if got := t.ConnectionState().NegotiatedProtocol; cfg.Target.overHTTP2() && got != "h2" {
+		return handshakeError{fmt.Errorf("the server chose protocol %q, not h2", got)}
 	}
 	l.SetDeadline(time.Time{})
 	return nil
 }
+
+// handshakeError is met after the connect.
+type handshakeError struct{ error }
+
+func (e handshakeError) Error() string { return "TLS handshake: " + e.error.Error() }
+func (e handshakeError) Unwrap() error { return e.error }
 
 // upTo is a random time from 0 to limit.
 func upTo(limit time.Duration) time.Duration {

@@ -21,27 +21,33 @@ type http1 struct {
 	out  []byte // a request, built in place
 	head []byte // its header up to the length
 	got  bytes.Buffer
+	used bool // a request was answered on conn
+
+	// asked is the request that answers belong to; its method is what tells
+	// http.ReadResponse whether there is a body.
+	asked http.Request
 }
 
-// asked is the request that answers belong to; its method is what tells
-// http.ReadResponse whether there is a body.
-var asked = &http.Request{Method: http.MethodPost}
-
 func newHTTP1(cfg *Config, n *tally) *http1 {
-	c := &http1{cfg: cfg, n: n, in: bufio.NewReader(nil)}
-	c.head = append(c.head, "POST "+cfg.Target.Path+" HTTP/1.1\r\nHost: "+cfg.Target.host()+
-		"\r\nUser-Agent: handoff-load\r\nContent-Type: application/octet-stream\r\n"...)
+	c := &http1{cfg: cfg, n: n, in: bufio.NewReader(nil), asked: http.Request{Method: cfg.Target.Method}}
+	head := bytes.NewBuffer(nil)
+	head.WriteString(cfg.Target.Method + " " + cfg.Target.Path + " HTTP/1.1\r\nHost: " + cfg.Target.host() +
+		"\r\nUser-Agent: handoff-load\r\n")
 	if cfg.Shape.Close {
-		c.head = append(c.head, "Connection: close\r\n"...)
+		head.WriteString("Connection: close\r\n")
 	}
-	c.head = append(c.head, "Content-Length: "...)
+	cfg.Target.Header.Write(head)
+	if cfg.Target.hasBody() {
+		head.WriteString("Content-Type: application/octet-stream\r\nContent-Length: ")
+	}
+	c.head = head.Bytes()
 	return c
 }
 
 func (c *http1) close() {
 	if c.conn != nil {
 		c.conn.Close()
-		c.conn = nil
+		c.conn, c.used = nil, false
 	}
 }
 
@@ -54,7 +60,7 @@ func (c *http1) do(ctx context.Context, body []byte) answer {
 	if c.conn == nil {
 		l, err := dial(ctx, c.cfg)
 		if err != nil {
-			return failed(connectKind(err), err)
+			return notConnected(err)
 		}
 		c.n.connections.Add(1)
 		c.conn, late = l, l.paused
@@ -63,6 +69,7 @@ func (c *http1) do(ctx context.Context, body []byte) answer {
 	}
 	a, keep := c.exchange(ctx, body)
 	a.paused += late
+	a.kept, c.used = c.used, true
 	switch {
 	case c.cfg.Shape.Close, a.kind != OK && a.kind != Status:
 		c.close()
@@ -87,29 +94,29 @@ func (c *http1) closedIdle() bool {
 // exchange writes one request and reads its answer. keep: the server keeps the
 // connection too.
 func (c *http1) exchange(ctx context.Context, body []byte) (a answer, keep bool) {
-	c.conn.SetDeadline(time.Now().Add(c.cfg.Timeout + c.cfg.Shape.Pause))
+	c.conn.SetDeadline(time.Now().Add(c.cfg.Timeout + c.cfg.Shape.pauses()))
 	paused, err := c.write(ctx, body)
 	if err != nil {
 		// The server may have answered before the body's end, and closed.
 		if res, readErr := c.read(); readErr == nil {
-			a = judge(res, body, &c.got)
+			a = judge(c.cfg, res, body, &c.got)
 		}
 		if a.kind == OK {
-			a = failed(brokenKind(err, false), err)
+			a = failed(brokenKind(err, false), Sending, err)
 		}
 		a.paused = paused
 		return a, false
 	}
 	if _, err := c.in.Peek(1); err != nil {
-		a = failed(brokenKind(err, false), err)
+		a = failed(brokenKind(err, false), Sent, err)
 	} else if res, err := c.read(); err != nil {
 		if c.end.err != nil {
 			// It is malformed because there is no more of it.
 			err = c.end.err
 		}
-		a = failed(brokenKind(err, true), err)
+		a = failed(brokenKind(err, true), Answering, err)
 	} else {
-		a = judge(res, body, &c.got)
+		a = judge(c.cfg, res, body, &c.got)
 		// An answer that wasn't read to its end leaves a connection that is
 		// of no more use.
 		keep = !res.Close && c.in.Buffered() == 0 && c.got.Len() < len(body)+maxSurplus
@@ -123,20 +130,34 @@ func (c *http1) exchange(ctx context.Context, body []byte) (a answer, keep bool)
 
 func (c *http1) write(ctx context.Context, body []byte) (paused time.Duration, err error) {
 	c.out = append(c.out[:0], c.head...)
-	c.out = strconv.AppendInt(c.out, int64(len(body)), 10)
-	c.out = append(c.out, "\r\n\r\n"...)
+	if c.cfg.Target.hasBody() {
+		c.out = strconv.AppendInt(c.out, int64(len(body)), 10)
+		c.out = append(c.out, "\r\n"...)
+	} else {
+		body = nil
+	}
+	c.out = append(c.out, "\r\n"...)
+	if pause := c.cfg.Shape.HeadPause; pause > 0 {
+		// After the Host, within a name.
+		cut := bytes.Index(c.out, []byte("User-Agent")) + len("User")
+		if _, err = c.conn.Write(c.out[:cut]); err != nil {
+			return 0, err
+		}
+		c.out = append(c.out[:0], c.out[cut:]...)
+		paused = sleep(ctx, pause)
+	}
 	pause := c.cfg.Shape.Pause
 	if pause == 0 {
 		c.out = append(c.out, body...)
 		_, err = c.conn.Write(c.out)
-		return 0, err
+		return paused, err
 	}
 	half := len(body) / 2
 	c.out = append(c.out, body[:half]...)
 	if _, err = c.conn.Write(c.out); err != nil {
-		return 0, err
+		return paused, err
 	}
-	paused = sleep(ctx, pause)
+	paused += sleep(ctx, pause)
 	_, err = c.conn.Write(body[half:])
 	return paused, err
 }
@@ -144,7 +165,7 @@ func (c *http1) write(ctx context.Context, body []byte) (paused time.Duration, e
 // read reads an answer's header, past any 1xx.
 func (c *http1) read() (*http.Response, error) {
 	for {
-		res, err := http.ReadResponse(c.in, asked)
+		res, err := http.ReadResponse(c.in, &c.asked)
 		if err != nil || res.StatusCode < 100 || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			return res, err
 		}

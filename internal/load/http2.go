@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,6 +24,10 @@ type http2Client struct {
 	t   http2.Transport
 	url url.URL
 
+	method string
+	header http.Header
+	health *health // where that is what is asked
+
 	link *link
 	conn *http2.ClientConn
 	used bool // a request was answered on conn
@@ -32,9 +37,22 @@ type http2Client struct {
 func newHTTP2(cfg *Config, n *tally) *http2Client {
 	c := &http2Client{cfg: cfg, n: n}
 	c.t = http2.Transport{AllowHTTP: true, DisableCompression: true}
-	c.url = url.URL{Scheme: "http", Host: cfg.Target.host(), Path: cfg.Target.Path}
+	c.url = url.URL{Scheme: "http", Host: cfg.Target.host()}
+	c.url.Path, c.url.RawQuery, _ = strings.Cut(cfg.Target.Path, "?")
 	if cfg.Target.TLS != nil {
 		c.url.Scheme = "https"
+	}
+	c.method = cfg.Target.Method
+	c.header = http.Header{"User-Agent": {"handoff-load"}}
+	maps.Copy(c.header, cfg.Target.Header)
+	switch {
+	case cfg.Target.Proto == GRPCHealth:
+		c.health = newHealth(cfg.Target.Path)
+		c.method, c.url.Path, c.url.RawQuery = http.MethodPost, healthPath, ""
+		c.header.Set("Content-Type", "application/grpc")
+		c.header.Set("TE", "trailers")
+	case cfg.Target.hasBody():
+		c.header.Set("Content-Type", "application/octet-stream")
 	}
 	return c
 }
@@ -55,12 +73,13 @@ func (c *http2Client) do(ctx context.Context, body []byte) answer {
 	var late time.Duration
 	if c.conn == nil {
 		if err := c.open(ctx); err != nil {
-			return failed(connectKind(err), err)
+			return notConnected(err)
 		}
 		late = c.link.paused
 	}
 	a := c.exchange(ctx, body)
 	a.paused += late
+	a.kept = c.used
 	switch {
 	case c.cfg.Shape.Close:
 		c.close()
@@ -103,23 +122,34 @@ func (c *http2Client) open(ctx context.Context) error {
 }
 
 func (c *http2Client) exchange(ctx context.Context, body []byte) answer {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout+c.cfg.Shape.Pause)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout+c.cfg.Shape.pauses())
 	defer cancel()
+	if c.health != nil {
+		body = c.health.question
+	}
 	out := newBody(ctx, body, c.cfg.Shape.Pause)
 	u := c.url
-	req := (&http.Request{
-		Method:        http.MethodPost,
-		URL:           &u,
-		Header:        http.Header{"User-Agent": {"handoff-load"}, "Content-Type": {"application/octet-stream"}},
-		Body:          out, // and no GetBody: nobody could send it again
-		ContentLength: int64(len(body)),
-	}).WithContext(ctx)
+	req := (&http.Request{Method: c.method, URL: &u, Header: c.header}).WithContext(ctx)
+	if c.health != nil || c.cfg.Target.hasBody() {
+		req.Body = out // and no GetBody: nobody could send it again
+		req.ContentLength = int64(len(body))
+	}
 
 	res, err := c.conn.RoundTrip(req)
 	if err != nil {
-		return answer{kind: http2Kind(err, false), err: err, paused: out.pausedFor()}
+		a := failed(http2Kind(err, false), Sent, err)
+		if req.Body != nil && !out.wasRead() {
+			a.stage = Sending
+		}
+		a.paused = out.pausedFor()
+		return a
 	}
-	a := judge(res, body, &c.got)
+	var a answer
+	if c.health != nil {
+		a = c.health.judge(c.cfg, res)
+	} else {
+		a = judge(c.cfg, res, body, &c.got)
+	}
 	res.Body.Close()
 	if a.err != nil && a.kind != Status && a.kind != Mismatch {
 		a.kind = http2Kind(a.err, true)
@@ -146,6 +176,9 @@ func http2Kind(err error, begun bool) Kind {
 		if stream.Code == http2.ErrCodeRefusedStream {
 			return Retryable
 		}
+		if begun {
+			return Torn
+		}
 		return Reset
 	case !begun && (strings.Contains(text, "graceful shutdown GOAWAY") ||
 		strings.Contains(text, "received GOAWAY from server") ||
@@ -162,6 +195,9 @@ func http2Kind(err error, begun bool) Kind {
 	}
 	kind := brokenKind(err, begun)
 	if kind == Mismatch && errors.As(err, &netErr) {
+		if begun {
+			return Torn
+		}
 		return Reset
 	}
 	return kind

@@ -14,6 +14,7 @@ type pausingBody struct {
 	at     int
 	pause  time.Duration
 	paused atomic.Int64 // the answer may come before the body was read
+	read   atomic.Bool
 }
 
 func newBody(ctx context.Context, body []byte, pause time.Duration) *pausingBody {
@@ -35,13 +36,17 @@ func (b *pausingBody) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if len(b.parts[b.at]) == 0 {
-		return 0, io.EOF
-	}
 	n := copy(p, b.parts[b.at])
 	b.parts[b.at] = b.parts[b.at][n:]
+	if b.at == 1 && len(b.parts[1]) == 0 {
+		b.read.Store(true)
+		return n, io.EOF
+	}
 	return n, nil
 }
+
+// wasRead says whether all of it went out.
+func (b *pausingBody) wasRead() bool { return b.read.Load() }
 
 func (b *pausingBody) Close() error { return nil }
 

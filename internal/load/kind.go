@@ -20,8 +20,9 @@ const (
 	Aborted        // the caller's context ended it: nobody knows
 	Refused        // connect: connection refused
 	Connect        // connect: anything else, the TLS handshake included
-	Reset          // the connection was reset, or the write found it closed
+	Reset          // the connection was reset before any byte of an answer, or the write found it closed
 	EOF            // the connection was closed without any byte of an answer
+	Torn           // the connection was reset within the answer
 	Truncated      // the connection was closed within the answer
 	Timeout        // no whole answer in time
 	Status         // an answer other than 200
@@ -31,13 +32,13 @@ const (
 
 var kindNames = [kinds]string{
 	"ok", "retryable", "aborted", "refused", "connect", "reset", "eof",
-	"truncated", "timeout", "status", "mismatch",
+	"torn", "truncated", "timeout", "status", "mismatch",
 }
 
 // FailureKinds returns the kinds that are failures, in the order of a request's
 // life.
 func FailureKinds() []Kind {
-	return []Kind{Refused, Connect, Reset, EOF, Truncated, Timeout, Status, Mismatch}
+	return []Kind{Refused, Connect, Reset, EOF, Torn, Truncated, Timeout, Status, Mismatch}
 }
 
 // Failure reports whether k is one.
@@ -62,6 +63,42 @@ func (k *Kind) UnmarshalText(text []byte) error {
 		}
 	}
 	return fmt.Errorf("load: %q is no kind of outcome", text)
+}
+
+// Stage is how far a request had come when it failed.
+type Stage uint8
+
+// The stages, in the order of a request's life.
+const (
+	Connecting  Stage = iota
+	Handshaking       // connected, and TLS or the WebSocket under negotiation
+	Sending           // its first byte was given to the connection, its last was not
+	Sent              // all of it was
+	Answering         // some of the answer had come
+	stages
+)
+
+var stageNames = [stages]string{"connecting", "handshaking", "sending", "sent", "answering"}
+
+func (s Stage) String() string {
+	if s < stages {
+		return stageNames[s]
+	}
+	return fmt.Sprintf("Stage(%d)", uint8(s))
+}
+
+// MarshalText gives the name.
+func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes a name.
+func (s *Stage) UnmarshalText(text []byte) error {
+	for i, name := range stageNames {
+		if name == string(text) {
+			*s = Stage(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("load: %q is no stage of a request", text)
 }
 
 // Windows has numbers of its own for these, which package syscall names there
@@ -89,6 +126,9 @@ func brokenKind(err error, begun bool) Kind {
 		errors.As(err, &netErr) && netErr.Timeout():
 		return Timeout
 	case isAny(err, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, wsaeConnReset, wsaeConnAborted):
+		if begun {
+			return Torn
+		}
 		return Reset
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		if begun {

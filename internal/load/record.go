@@ -56,6 +56,7 @@ type book struct {
 	steady  period
 	around  period
 	pids    map[int32]*answers
+	samples *sampler // nil: none
 	marking sync.Mutex
 }
 
@@ -121,6 +122,7 @@ func (b *book) fold(recs []record) {
 			// Beyond what the histogram holds is its longest.
 			us := min(max(r.latency.Microseconds(), 1), p.hist.HighestTrackableValue())
 			_ = p.hist.RecordValue(us)
+			b.samples.add(sample{r.start, r.latency})
 		case r.kind.Failure():
 			p.failed++
 		}

@@ -30,6 +30,9 @@ type Counters struct {
 	// ClosedIdle are connections that were seen to be closed before a request
 	// was written.
 	ClosedIdle uint64 `json:"closed_idle"`
+	// Skipped were due, and left out by Config.Backlog. Requests doesn't count
+	// them.
+	Skipped uint64 `json:"skipped,omitempty"`
 }
 
 func (c *Counters) addTally(t *tally) {
@@ -39,6 +42,7 @@ func (c *Counters) addTally(t *tally) {
 	c.Connections += t.connections.Load()
 	c.Reconnects += t.reconnects.Load()
 	c.ClosedIdle += t.closedIdle.Load()
+	c.Skipped += t.skipped.Load()
 }
 
 func (c *Counters) count(k Kind, n uint64) {
@@ -72,12 +76,13 @@ func (c *Counters) add(o Counters) {
 	c.Connections += o.Connections
 	c.Reconnects += o.Reconnects
 	c.ClosedIdle += o.ClosedIdle
+	c.Skipped += o.Skipped
 }
 
 // Lost are the requests that were written, at least in part, and of which the
 // connection's end is all that is known.
 func (c Counters) Lost() uint64 {
-	return c.Failures[Reset] + c.Failures[EOF] + c.Failures[Truncated]
+	return c.Failures[Reset] + c.Failures[EOF] + c.Failures[Torn] + c.Failures[Truncated]
 }
 
 // Result is what came of a load. It can be marshalled as JSON; durations are
@@ -97,6 +102,9 @@ type Result struct {
 	PIDs []Process `json:"pids,omitempty"`
 	// Errors are the first failures, Config.MaxErrors of them for each runner.
 	Errors []Failure `json:"errors,omitempty"`
+	// Samples are some of the right answers' latencies, about Config.Samples
+	// for each runner, by time.
+	Samples []Sample `json:"samples,omitempty"`
 
 	steady, around period // for Merge
 }
@@ -119,29 +127,44 @@ type Mark struct {
 	Label string    `json:"label"`
 }
 
-// Answer is the first of a process.
-type Answer struct {
-	PID  int       `json:"pid"`
-	Time time.Time `json:"time"`
+// Sample is a request that was answered rightly. Time is its beginning.
+type Sample struct {
+	Time    time.Time     `json:"time"`
+	Latency time.Duration `json:"latency_ns"`
+	Shape   string        `json:"shape,omitempty"`
 }
 
-// Process is one that answered, known by its X-Pid.
+// Answer is the first of a process. Identity is what it calls itself, where
+// that is no number; PID is then negative, and of no meaning.
+type Answer struct {
+	PID      int       `json:"pid"`
+	Identity string    `json:"identity,omitempty"`
+	Time     time.Time `json:"time"`
+}
+
+// Process is one that answered, known by Target.Identity. Identity and PID are
+// as in [Answer].
 type Process struct {
-	PID     int       `json:"pid"`
-	Answers uint64    `json:"answers"`
-	First   time.Time `json:"first"`
-	Last    time.Time `json:"last"`
+	PID      int       `json:"pid"`
+	Identity string    `json:"identity,omitempty"`
+	Answers  uint64    `json:"answers"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
 }
 
 // Failure is a failed request. PID is who answered it, if anyone did.
 type Failure struct {
-	Time    time.Time `json:"time"`
-	Kind    Kind      `json:"kind"`
-	Shape   string    `json:"shape,omitempty"`
-	Worker  int       `json:"worker"`
-	Request uint64    `json:"request"`
-	PID     int       `json:"pid,omitempty"`
-	Error   string    `json:"error"`
+	Time  time.Time `json:"time"`
+	Began time.Time `json:"began"`
+	Kind  Kind      `json:"kind"`
+	Stage Stage     `json:"stage"`
+	// Kept: the connection had served a request before this one.
+	Kept    bool   `json:"kept"`
+	Shape   string `json:"shape,omitempty"`
+	Worker  int    `json:"worker"`
+	Request uint64 `json:"request"`
+	PID     int    `json:"pid,omitempty"`
+	Error   string `json:"error"`
 }
 
 // Merge makes one result of several, of runners that ran at the same time or
@@ -172,6 +195,7 @@ func Merge(results ...Result) Result {
 			sum.addProcess(p)
 		}
 		sum.Errors = append(sum.Errors, r.Errors...)
+		sum.Samples = append(sum.Samples, r.Samples...)
 		sum.steady.add(r.steady)
 		sum.around.add(r.around)
 	}
@@ -199,6 +223,7 @@ func (r *Result) addProcess(p Process) {
 func (r *Result) finish() {
 	slices.SortStableFunc(r.Marks, func(a, b Mark) int { return a.Time.Compare(b.Time) })
 	slices.SortStableFunc(r.Errors, func(a, b Failure) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(r.Samples, func(a, b Sample) int { return a.Time.Compare(b.Time) })
 	slices.SortFunc(r.PIDs, func(a, b Process) int {
 		return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.PID, b.PID))
 	})

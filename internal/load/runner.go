@@ -44,6 +44,8 @@ func start(ctx context.Context, cfg Config, seen *sightings) (*Runner, error) {
 		return nil, err
 	}
 	r := &Runner{cfg: cfg, id: newRunID(), began: time.Now(), book: newBook(cfg.Window), seen: seen}
+	r.cfg.ids = &seen.ids
+	r.book.samples = newSampler(cfg.Samples)
 	r.ctx, r.going, r.stop, r.kill = contexts(ctx)
 	r.tallies = make([]tally, cfg.Workers)
 	for i := range cfg.Workers {
@@ -72,7 +74,7 @@ func (r *Runner) Snapshot() Counters {
 }
 
 // FirstAnswer finds the process whose first answer of all came soonest after
-// t. ok is false while there is none. A process is known by its X-Pid.
+// t. ok is false while there is none. A process is known by its Target.Identity.
 func (r *Runner) FirstAnswer(t time.Time) (a Answer, ok bool) {
 	a, _ = r.seen.after(t)
 	return a, a.PID != 0
@@ -124,8 +126,11 @@ func (r *Runner) collect() Result {
 	}
 	for pid, a := range b.pids {
 		res.PIDs = append(res.PIDs, Process{
-			PID: int(pid), Answers: a.n, First: r.began.Add(a.first), Last: r.began.Add(a.last),
+			PID: int(pid), Identity: r.seen.ids.text(int(pid)), Answers: a.n, First: r.began.Add(a.first), Last: r.began.Add(a.last),
 		})
+	}
+	for _, s := range b.samples.kept() {
+		res.Samples = append(res.Samples, Sample{Time: r.began.Add(s.at), Latency: s.latency, Shape: r.cfg.Shape.Name})
 	}
 	res.finish()
 	return res

@@ -1,6 +1,9 @@
 package load
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Shape says how a worker behaves. The zero value is [KeepAlive]: request
 // after request on one connection. The fields can be combined.
@@ -20,6 +23,9 @@ type Shape struct {
 	// Pause is the pause between the two halves of each request's body. Zero:
 	// the body goes out in one piece with its header.
 	Pause time.Duration
+	// HeadPause is a pause within each request's header. Zero: none. HTTP/1.1
+	// only.
+	HeadPause time.Duration
 }
 
 // NewConn opens a new connection for each request.
@@ -36,8 +42,28 @@ func Think(limit time.Duration) Shape { return Shape{Name: "think", Think: limit
 // pause between them.
 func SlowPost(pause time.Duration) Shape { return Shape{Name: "slow-post", Pause: pause} }
 
+// SlowHeader keeps its connection and sends each header in two pieces, with a
+// pause between them: what a slow or lossy line makes of any request. A server
+// that takes a connection for idle until it has read a whole header, and
+// closes it, is found out by this one.
+func SlowHeader(pause time.Duration) Shape { return Shape{Name: "slow-header", HeadPause: pause} }
+
 // LateFirstByte opens a new connection for each request and sends nothing on
 // it for a random time from 0 to limit.
 func LateFirstByte(limit time.Duration) Shape {
 	return Shape{Name: "late-first-byte", Close: true, Late: limit}
 }
+
+// fits says what of s can't be had of t.
+func (s Shape) fits(t *Target) error {
+	switch {
+	case s.HeadPause > 0 && t.Proto != HTTP1:
+		return errors.New("load: Shape.HeadPause is for HTTP/1.1: other protocols send a header in one piece")
+	case s.Pause > 0 && (t.Proto == WebSocket || t.Proto == GRPCHealth || !t.hasBody()):
+		return errors.New("load: Shape.Pause needs requests with a body of HTTP")
+	}
+	return nil
+}
+
+// pauses are those that a request has by its shape.
+func (s Shape) pauses() time.Duration { return s.Pause + s.HeadPause }

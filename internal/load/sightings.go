@@ -2,6 +2,8 @@ package load
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -9,6 +11,7 @@ import (
 // sightings are the first answers of each process. The runners of a [Group]
 // share them: what is new to one of them only is not new.
 type sightings struct {
+	ids   identities
 	mu    sync.Mutex
 	first map[int]time.Time
 	news  chan struct{} // closed, and replaced, at each change
@@ -40,6 +43,7 @@ func (s *sightings) after(t time.Time) (a Answer, news <-chan struct{}) {
 			a = Answer{PID: pid, Time: first}
 		}
 	}
+	a.Identity = s.ids.text(a.PID)
 	return a, s.news
 }
 
@@ -56,4 +60,42 @@ func (s *sightings) await(ctx context.Context, t time.Time) (Answer, error) {
 			return Answer{}, ctx.Err()
 		}
 	}
+}
+
+// identities gives numbers to what processes call themselves: a number is its
+// own, other texts get negative ones. 0 is nobody's.
+type identities struct {
+	mu    sync.Mutex
+	texts []string // of -1, -2, …
+}
+
+// maxIdentities bounds the memory that a header with a new value in each
+// answer could take.
+const maxIdentities = 10000
+
+func (s *identities) of(text string) int {
+	if n, err := strconv.ParseInt(text, 10, 32); text == "" || err == nil && n > 0 {
+		return int(n)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.texts, text)
+	if i < 0 {
+		if len(s.texts) == maxIdentities {
+			return 0
+		}
+		i = len(s.texts)
+		s.texts = append(s.texts, text)
+	}
+	return -1 - i
+}
+
+// text is empty for numbers that are their own.
+func (s *identities) text(id int) string {
+	if id >= 0 {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.texts[-1-id]
 }

@@ -14,6 +14,7 @@ type tally struct {
 	connections atomic.Uint64
 	reconnects  atomic.Uint64
 	closedIdle  atomic.Uint64
+	skipped     atomic.Uint64
 	_           [64]byte // its neighbour's counters are another core's
 }
 
@@ -37,11 +38,7 @@ type worker struct {
 func newWorker(r *Runner, id int) *worker {
 	w := &worker{r: r, id: id, n: &r.tallies[id]}
 	w.rec.init(r.book)
-	if r.cfg.Target.Proto == HTTP1 {
-		w.cl = newHTTP1(&r.cfg, w.n)
-	} else {
-		w.cl = newHTTP2(&r.cfg, w.n)
-	}
+	w.cl = newClient(&r.cfg, w.n)
 	return w
 }
 
@@ -102,12 +99,26 @@ func (w *worker) request() Kind {
 	})
 	w.n.kinds[a.kind].Add(1)
 	if a.kind.Failure() {
-		w.r.noteFailure(Failure{Time: end, Kind: a.kind, Worker: w.id, Request: w.seq, PID: a.pid, Error: a.err.Error()})
+		w.r.noteFailure(Failure{
+			Time: end, Began: began, Kind: a.kind, Stage: a.stage, Kept: a.kept,
+			Worker: w.id, Request: w.seq, PID: a.pid, Error: a.err.Error(),
+		})
 	}
-	if rate := w.r.cfg.Rate; rate > 0 {
-		w.due = w.due.Add(time.Duration(float64(w.r.cfg.Workers) / rate * float64(time.Second)))
+	if w.r.cfg.Rate > 0 {
+		w.setDue(end)
 	}
 	return a.kind
+}
+
+// setDue says when the next request is due.
+func (w *worker) setDue(now time.Time) {
+	interval := time.Duration(float64(w.r.cfg.Workers) / w.r.cfg.Rate * float64(time.Second))
+	w.due = w.due.Add(interval)
+	if backlog := w.r.cfg.Backlog; backlog > 0 && now.Sub(w.due) > backlog {
+		missed := (now.Sub(w.due) - backlog + interval - 1) / interval
+		w.n.skipped.Add(uint64(missed))
+		w.due = w.due.Add(missed * interval)
+	}
 }
 
 // number writes the body of the next request: its number, unlike any other's,
