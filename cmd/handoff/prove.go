@@ -76,7 +76,6 @@ func (o *proveOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.URL, "url", "", "the service")
-	cmd.MarkFlagRequired("url")
 	f.StringVar(&o.Upgrade, "upgrade", "", "the `command` that upgrades it")
 	f.IntVar(&o.Count, "count", 0, "how many upgrades (default 5 with --upgrade, else no limit)")
 	f.DurationVar(&o.Pause, "pause", 0, "between two upgrades (default 5s)")
@@ -94,7 +93,7 @@ func (o *proveOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.insecure, "insecure", false, "take any certificate")
 	f.StringVar(&o.cacert, "cacert", "", "trust the certificates in `file` (PEM) alone")
 	f.StringVar(&o.serverName, "server-name", "", "the `name` that the certificate has to be for")
-	f.StringArrayVar(&o.out, "out", nil, "write the report to `file`: .html, .json or .xml (JUnit); can be repeated")
+	f.StringArrayVar(&o.out, "out", nil, "write the report to `file`: .html, .svg (the chart alone), .json or .xml (JUnit); can be repeated")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 }
 
@@ -153,6 +152,7 @@ func writeReport(rep *prove.Report, name string) (err error) {
 
 var reportWriters = map[string]func(*prove.Report, io.Writer) error{
 	".html": (*prove.Report).WriteHTML,
+	".svg":  (*prove.Report).WriteSVG,
 	".json": (*prove.Report).WriteJSON,
 	".xml":  (*prove.Report).WriteJUnit,
 }

@@ -14,6 +14,8 @@ import (
 // prepare checks the flags and makes prove.Options of them.
 func (o *proveOptions) prepare() (err error) {
 	switch {
+	case o.URL == "":
+		return usagef("--url is missing: it names the service")
 	case !(o.Rate > 0 && o.Rate <= 100000):
 		return usagef("--rate is %v: want more than 0, and 100000 at most", o.Rate)
 	case o.Connections < 1 || o.Connections > 1000:
@@ -30,7 +32,7 @@ func (o *proveOptions) prepare() (err error) {
 	}
 	for _, name := range o.out {
 		if reportWriters[filepath.Ext(name)] == nil {
-			return usagef("--out %s: want a file that ends with .html, .json or .xml", name)
+			return usagef("--out %s: want a file that ends with .html, .svg, .json or .xml", name)
 		}
 	}
 	if o.Accept, err = parseStatus(o.status); err != nil {

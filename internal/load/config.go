@@ -68,6 +68,10 @@ type Config struct {
 	// due, so that a stall shows in all the requests it held up. Zero: each
 	// worker goes on as soon as it has its answer.
 	Rate float64
+	// Jitter has each request, with Rate, come due at a random time in the first
+	// quarter of its beat, so that the load isn't in step with what happens to
+	// the server.
+	Jitter bool
 	// BodySize is the length of each request's body in bytes. Zero: 128. Less
 	// than 64 is raised to 64, so that every body has its number.
 	BodySize int

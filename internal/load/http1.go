@@ -52,7 +52,7 @@ func (c *http1) close() {
 }
 
 func (c *http1) do(ctx context.Context, body []byte) answer {
-	if c.conn != nil && c.cfg.Peek && c.closedIdle() {
+	if c.conn != nil && c.cfg.Peek && c.ended() != nil {
 		c.n.closedIdle.Add(1)
 		c.close()
 	}
@@ -80,15 +80,28 @@ func (c *http1) do(ctx context.Context, body []byte) answer {
 	return a
 }
 
-// closedIdle says whether the server has closed the connection since the last
-// answer.
-func (c *http1) closedIdle() bool {
+// ended says how the server has ended the connection, if it has, without any
+// byte of an answer.
+func (c *http1) ended() error {
 	c.conn.peek.now = true
 	_, err := c.in.Peek(1)
 	c.conn.peek.now = false
 	// Bytes that nobody asked for leave it open: they will be taken for the
 	// next answer, and found out.
-	return err != nil && err != error(errSilent)
+	if err == error(errSilent) {
+		return nil
+	}
+	return err
+}
+
+// sleep pauses within a request. Where Config.Peek is set, the error is how
+// the server ended the connection meanwhile.
+func (c *http1) sleep(ctx context.Context, d time.Duration) (paused time.Duration, err error) {
+	paused = sleep(ctx, d)
+	if c.cfg.Peek {
+		err = c.ended()
+	}
+	return paused, err
 }
 
 // exchange writes one request and reads its answer. keep: the server keeps the
@@ -144,7 +157,9 @@ func (c *http1) write(ctx context.Context, body []byte) (paused time.Duration, e
 			return 0, err
 		}
 		c.out = append(c.out[:0], c.out[cut:]...)
-		paused = sleep(ctx, pause)
+		if paused, err = c.sleep(ctx, pause); err != nil {
+			return paused, err
+		}
 	}
 	pause := c.cfg.Shape.Pause
 	if pause == 0 {
@@ -157,9 +172,11 @@ func (c *http1) write(ctx context.Context, body []byte) (paused time.Duration, e
 	if _, err = c.conn.Write(c.out); err != nil {
 		return paused, err
 	}
-	paused += sleep(ctx, pause)
-	_, err = c.conn.Write(body[half:])
-	return paused, err
+	slept, err := c.sleep(ctx, pause)
+	if err == nil {
+		_, err = c.conn.Write(body[half:])
+	}
+	return paused + slept, err
 }
 
 // read reads an answer's header, past any 1xx.

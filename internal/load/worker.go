@@ -32,7 +32,8 @@ type worker struct {
 	body []byte
 	seq  uint64
 	pid  int       // who answered last
-	due  time.Time // with Config.Rate: when the next request is
+	beat time.Time // with Config.Rate: when the next request is, without jitter
+	due  time.Time // and with it
 }
 
 func newWorker(r *Runner, id int) *worker {
@@ -45,11 +46,12 @@ func newWorker(r *Runner, id int) *worker {
 func (w *worker) run() {
 	defer w.rec.flush()
 	defer w.cl.close()
-	w.due = w.r.began
+	w.beat = w.r.began
 	if rate := w.r.cfg.Rate; rate > 0 {
 		// Spread the workers over the interval between one's requests.
-		w.due = w.due.Add(time.Duration(float64(w.id) / rate * float64(time.Second)))
+		w.beat = w.beat.Add(time.Duration(float64(w.id) / rate * float64(time.Second)))
 	}
+	w.due = w.beat
 	for w.wait(upTo(w.r.cfg.Shape.Think)) && w.waitDue() {
 		kind := w.request()
 		if kind == Refused || kind == Connect {
@@ -113,11 +115,14 @@ func (w *worker) request() Kind {
 // setDue says when the next request is due.
 func (w *worker) setDue(now time.Time) {
 	interval := time.Duration(float64(w.r.cfg.Workers) / w.r.cfg.Rate * float64(time.Second))
-	w.due = w.due.Add(interval)
-	if backlog := w.r.cfg.Backlog; backlog > 0 && now.Sub(w.due) > backlog {
-		missed := (now.Sub(w.due) - backlog + interval - 1) / interval
+	w.beat = w.beat.Add(interval)
+	if backlog := w.r.cfg.Backlog; backlog > 0 && now.Sub(w.beat) > backlog {
+		missed := (now.Sub(w.beat) - backlog + interval - 1) / interval
 		w.n.skipped.Add(uint64(missed))
-		w.due = w.due.Add(missed * interval)
+		w.beat = w.beat.Add(missed * interval)
+	}
+	if w.due = w.beat; w.r.cfg.Jitter {
+		w.due = w.due.Add(upTo(interval / 4))
 	}
 }
 

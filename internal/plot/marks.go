@@ -21,7 +21,7 @@ func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
 	var path vg.Path
 	for _, one := range d.points {
 		if one.X >= d.from && one.X <= d.to {
-			diamond(&path, vg.Point{X: x(one.X.Seconds()), Y: y(seconds(one.Y))}, 2)
+			diamond(&path, vg.Point{X: x(one.X.Seconds()), Y: y(seconds(one.Y))}, 2.4)
 		}
 	}
 	if len(path) > 0 {

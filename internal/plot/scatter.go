@@ -85,7 +85,7 @@ func (s Scatter) WriteSVG(w io.Writer, width, height int) error {
 		p.Add(upgrade{u, from, to, s.Window})
 	}
 	for i, one := range s.Series {
-		p.Add(dots{one.Points, palette[i%len(palette)].sentinel(0x99), from, to})
+		p.Add(dots{one.Points, palette[i%len(palette)].sentinel(0xb0), from, to})
 	}
 	if len(s.Failures) > 0 {
 		p.Add(crosses{s.Failures, lane, from, to})
@@ -94,7 +94,7 @@ func (s Scatter) WriteSVG(w io.Writer, width, height int) error {
 	canvas := vgsvg.NewWith(vgsvg.UseWH(vg.Length(width), vg.Length(height)))
 	c := draw.New(canvas)
 	top := s.drawHead(c)
-	p.Draw(draw.Crop(c, 2, -10, 2, -top))
+	p.Draw(draw.Crop(c, 6, -10, 2, -top))
 	return dress(w, canvas, s.Title, width, height)
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // perWidth is how many numbers an X axis has room for.
-func perWidth(pixels int) int { return max(3, pixels/95) }
+func perWidth(pixels int) int { return max(3, pixels/75) }
 
 // secondTicks are at round times.
 type secondTicks struct{ most int }
@@ -35,7 +35,7 @@ var roundSteps = func() (steps []time.Duration) {
 		steps = append(steps, unit, 2*unit, 5*unit)
 	}
 	return append(steps[:len(steps)-2], 15*time.Second, 30*time.Second, time.Minute, 2*time.Minute, 5*time.Minute,
-		10*time.Minute, 30*time.Minute, time.Hour, 3*time.Hour, 12*time.Hour, 24*time.Hour)
+		10*time.Minute, 30*time.Minute, time.Hour, 3*time.Hour, 6*time.Hour, 12*time.Hour, 24*time.Hour)
 }()
 
 // latencyTicks are at the decades; high is where latencies end, lane where

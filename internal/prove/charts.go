@@ -46,7 +46,7 @@ func (rep *Report) Fold() plot.Scatter {
 		}
 	}
 	s := plot.Scatter{
-		Title: "The same around the upgrades, all laid over each other", XLabel: "since the upgrade began",
+		Title: "Around the upgrades, laid over each other", XLabel: "since the upgrade began",
 		From: -before, To: after, Upgrades: []plot.Upgrade{{}},
 	}
 	s.Series = rep.series(func(one load.Sample) (time.Duration, bool) {

@@ -26,6 +26,10 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"full":   sentence,
 }).Parse(pageText))
 
+// WriteSVG writes the picture of all the time alone. Where there was no request,
+// it is an error.
+func (rep *Report) WriteSVG(w io.Writer) error { return rep.Timeline().WriteSVG(w, 960, 400) }
+
 // WriteHTML writes rep as one page that needs nothing else.
 func (rep *Report) WriteHTML(w io.Writer) error {
 	data := struct {

@@ -85,12 +85,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
-	o.Pause = max(o.Pause, 2*o.Window)
 	switch {
 	case o.Rate < 0 || o.Connections < 0 || o.Count < 0 || o.Pause < 0 || o.UpgradeTimeout < 0 || o.Timeout < 0 || o.Window < 0 || o.Duration < 0:
 		return o, fmt.Errorf("%w: numbers and times can't be negative", ErrOption)
 	case o.Upgrade == "" && o.Duration == 0:
 		return o, fmt.Errorf("%w: without a command to upgrade, say how long to watch", ErrOption)
 	}
+	o.Pause = max(o.Pause, 2*o.Window)
 	return o, nil
 }

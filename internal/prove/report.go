@@ -213,11 +213,11 @@ func (rep *Report) judge(ctx context.Context, opt *Options) {
 			wrong = fmt.Sprintf("upgrade %d: %s", u.N, u.Error)
 		}
 	}
-	of := fmt.Sprintf("%s requests and %d upgrades", number(rep.Total.Requests), upgrades)
+	of := fmt.Sprintf("%s requests in %d upgrades", number(rep.Total.Requests), upgrades)
 	switch {
 	case rep.Total.Failed > 0:
 		rep.Verdict = Failed
-		rep.Summary = fmt.Sprintf("%s of %s failed.", number(rep.Total.Failed), of)
+		rep.Summary = fmt.Sprintf("%s of %s requests failed, in %d upgrades.", number(rep.Total.Failed), number(rep.Total.Requests), upgrades)
 		if wrong != "" {
 			rep.Summary += " " + sentence(wrong)
 		}

@@ -147,7 +147,7 @@ func (o *Options) config(t load.Target, named string, rate float64) (load.Config
 	}
 	cfg := load.Config{
 		Target: t, Shape: sh, Workers: o.Connections, Timeout: o.Timeout, Window: o.Window,
-		Peek: peekSupported, MaxErrors: 1000, Samples: 3000, Backlog: time.Second, Rate: rate,
+		Peek: peekSupported, MaxErrors: 1000, Samples: 3000, Backlog: time.Second, Rate: rate, Jitter: true,
 	}
 	if shapes[i].paced {
 		cfg.Rate = 0
