@@ -149,7 +149,7 @@ func TestPipelinedRequestsAreAnsweredBeforeTheirConnectionMoves(t *testing.T) {
 	c.send(post("three")[30:] + post("four")[:10])
 	c.answer("three", old)
 	c.send(post("four")[10:])
-	c.answer("four", old) // its beginning came with the third's end
+	c.answer("four", old)                  // its beginning came with the third's end
 	if err := s.First.Wait(); err != nil { // both have moved
 		t.Error(err)
 	}
