@@ -47,6 +47,7 @@ var (
 	gridShade   = shade{"grid", 2, "#d8dee4", "#30363d"}
 	upShade     = shade{"upgrade", 3, "#57606a", "#9ea7b3"}
 	failedShade = shade{"failed", 4, "#d1001f", "#ff6a69"}
+	groundShade = shade{"ground", 5, "#ffffff", "#0d1117"}
 )
 
 // palette is told apart by the colour-blind too (Okabe and Ito), and has no red:
@@ -63,7 +64,7 @@ var palette = []shade{
 }
 
 func shades() []shade {
-	return append([]shade{inkShade, gridShade, upShade, failedShade}, palette...)
+	return append([]shade{inkShade, gridShade, upShade, failedShade, groundShade}, palette...)
 }
 
 // ink sets the axes' colours and fonts.

@@ -86,6 +86,28 @@ func TestOnlyWhatIsInViewIsDrawn(t *testing.T) {
 	}
 }
 
+func TestPanelsHaveTheSameAxes(t *testing.T) {
+	t.Parallel()
+	long := example()
+	short := Scatter{Title: "short", Series: []Series{{Name: "a", Points: []Point{{time.Second, 20 * time.Millisecond}}}}}
+	var b strings.Builder
+	if err := WritePanels(&b, "both", 600, 300, long, short); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if !strings.Contains(text, `width="600" height="600"`) || !strings.Contains(text, `aria-label="both"`) {
+		t.Error("it has not the size and the name of both")
+	}
+	for _, number := range []string{">4 s<", ">failed<"} {
+		if n := strings.Count(text, number); n < 2 {
+			t.Errorf("%s is there %d times, not in each panel", number, n)
+		}
+	}
+	if err := WritePanels(io.Discard, "none", 600, 300, Scatter{}); !errors.Is(err, ErrEmpty) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestNothingToDrawIsSaid(t *testing.T) {
 	t.Parallel()
 	s := Scatter{Upgrades: []Upgrade{{}}, Series: []Series{{Name: "none"}}}

@@ -56,46 +56,72 @@ var ErrEmpty = errors.New("plot: neither a request nor a failure to draw")
 
 // WriteSVG draws s in width times height pixels.
 func (s Scatter) WriteSVG(w io.Writer, width, height int) error {
-	from, to, ok := s.rangeX()
+	v, ok := viewOf(s)
 	if !ok {
 		return ErrEmpty
 	}
-	low, high := s.rangeY()
+	canvas := vgsvg.NewWith(vgsvg.UseWH(vg.Length(width), vg.Length(height)))
+	s.draw(draw.New(canvas), v, width)
+	return dress(w, canvas, s.Title, width, height)
+}
 
+// view is what the axes show.
+type view struct {
+	from, to  time.Duration
+	low, high float64 // seconds
+	lane      float64 // where failures are; 0 if there are none
+}
+
+// viewOf is one that has room for all of the pictures. There is none of nothing.
+func viewOf(all ...Scatter) (v view, ok bool) {
+	v = view{from: math.MaxInt64, to: math.MinInt64, low: math.Inf(1)}
+	failures := false
+	for _, s := range all {
+		from, to, some := s.rangeX()
+		if !some {
+			continue
+		}
+		ok = true
+		low, high := s.rangeY()
+		v.from, v.to = min(v.from, from), max(v.to, to)
+		v.low, v.high = min(v.low, low), max(v.high, high)
+		failures = failures || len(s.Failures) > 0
+	}
+	if failures {
+		v.lane = v.high * 1.9
+	}
+	return v, ok
+}
+
+func (s Scatter) draw(c draw.Canvas, v view, width int) {
 	p := plot.New()
 	p.BackgroundColor = nil
-	p.X.Min, p.X.Max = from.Seconds(), to.Seconds()
-	p.Y.Min, p.Y.Max = low, high
-	lane := 0.0
-	if len(s.Failures) > 0 {
-		lane = high * 1.9
-		p.Y.Max = lane * 1.6
+	p.X.Min, p.X.Max = v.from.Seconds(), v.to.Seconds()
+	p.Y.Min, p.Y.Max = v.low, v.high
+	if v.lane > 0 {
+		p.Y.Max = v.lane * 1.6
 	}
 	p.X.Label.Text = s.XLabel
 	p.X.Tick.Marker = secondTicks{perWidth(width)}
 	p.Y.Scale = plot.LogScale{}
-	p.Y.Tick.Marker = latencyTicks{high, lane}
+	p.Y.Tick.Marker = latencyTicks{v.high, v.lane}
 	ink(p)
 
 	p.Add(grid{})
 	for _, u := range s.Upgrades {
-		if u.To < from || u.From > to {
+		if u.To < v.from || u.From > v.to {
 			continue
 		}
-		p.Add(upgrade{u, from, to, s.Window})
+		p.Add(upgrade{u, v.from, v.to, s.Window})
 	}
 	for i, one := range s.Series {
-		p.Add(dots{one.Points, palette[i%len(palette)].sentinel(0xb0), from, to})
+		p.Add(dots{one.Points, palette[i%len(palette)].sentinel(0xb0), v.from, v.to})
 	}
 	if len(s.Failures) > 0 {
-		p.Add(crosses{s.Failures, lane, from, to})
+		p.Add(crosses{s.Failures, v.lane, v.from, v.to})
 	}
-
-	canvas := vgsvg.NewWith(vgsvg.UseWH(vg.Length(width), vg.Length(height)))
-	c := draw.New(canvas)
 	top := s.drawHead(c)
 	p.Draw(draw.Crop(c, 6, -10, 2, -top))
-	return dress(w, canvas, s.Title, width, height)
 }
 
 // rangeX is what X spans. It is never of no width.

@@ -114,6 +114,53 @@ func TestWhatBelongsToADeadGenerationIsTheNewests(t *testing.T) {
 	s.Stop()
 }
 
+// The socket's queue and the ways to the older generations are in the one that drains,
+// which starts its version again. (Options.Readopt)
+func TestFlowsGoOnThroughAReadoptedGeneration(t *testing.T) {
+	for choice, flags := range choices {
+		t.Run(choice, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, "udp", append(flags, "-flows", "-readopt", "-beside", "-probation", "-1s")...)
+			a := s.open(t, "a", 1)
+			s.Reload()
+			s.awaitReader(t, 2)
+			b := s.open(t, "b", 2)
+			second := s.Generation(s.Main())
+			s.Reload()
+			s.awaitReader(t, 3)
+			c := s.open(t, "c", 3)
+			dead := s.Main()
+			s.Generation(dead).Stop(syscall.SIGKILL)
+			a.send("hello", 1) // it may wait in the queue for somebody who reads it
+			b.send("hello", 2)
+			s.AwaitSuccessor(dead)
+			if got := ask(t, c.conn, "3 c hello"); got != "4 unknown" {
+				t.Errorf("a flow of the dead generation is answered by %q", got)
+			}
+			d := s.open(t, "d", 4)
+			for n := range 20 {
+				a.send(fmt.Sprint(n), 1)
+				b.send(fmt.Sprint(n), 2)
+				d.send(fmt.Sprint(n), 4)
+			}
+			// The ways go on to the next generation.
+			s.Reload()
+			s.awaitReader(t, 5)
+			e := s.open(t, "e", 5)
+			a.send("hello", 1)
+			b.send("bye", 2)
+			second.Wait()
+			a.send("bye", 1)
+			if err := s.First.Wait(); err != nil {
+				t.Error(err)
+			}
+			d.send("bye", 4)
+			e.send("bye", 5)
+			s.Stop()
+		})
+	}
+}
+
 // Flows that don't end are given up with the rest at the end of the drain.
 func TestAFlowThatDoesNotEndHoldsNobodyForEver(t *testing.T) {
 	t.Parallel()

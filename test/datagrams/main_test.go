@@ -3,6 +3,7 @@
 package datagrams
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -95,10 +96,17 @@ func (s service) open(t *testing.T, name string, generation int) *flow {
 	return f
 }
 
-// awaitReader waits until new flows are a generation's: under -until-commit its
-// predecessor may read for an instant after the PID file names the successor.
+// awaitReader waits until new flows are a generation's, and nobody else's: under
+// -until-commit its predecessor may read for a moment after the PID file names it.
 func (s service) awaitReader(t *testing.T, generation int) {
 	t.Helper()
+	line := fmt.Sprintf("no more new flows generation=%d\n", generation-1)
+	s.First.Until(fmt.Sprintf("generation %d reads no more", generation-1), func() error {
+		if !strings.Contains(s.First.Output(), line) {
+			return errors.New("it does")
+		}
+		return nil
+	})
 	conn, want := s.dial(t), fmt.Sprintf("%d 1 hello", generation)
 	tries := 0
 	proctest.Until(t, fmt.Sprintf("generation %d reads", generation), func() error {

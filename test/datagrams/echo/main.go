@@ -37,6 +37,8 @@ func run() error {
 	flag.StringVar(&opts.PIDFile, "pid-file", "", "")
 	flag.DurationVar(&opts.Probation, "probation", 0, "")
 	flag.BoolVar(&packets.UntilCommit, "until-commit", false, "read until the commit")
+	flag.BoolVar(&opts.Readopt, "readopt", false, "")
+	beside := flag.Bool("beside", false, "have a TCP socket too, which comes first")
 	withFlows := flag.Bool("flows", false, "have connections")
 	hold := flag.Bool("hold", false, "the probation lasts until PID-FILE.health says ok, or anything else for a failure; PID-FILE.health.asked says that it has begun")
 	members := flag.Int("group", 1, "read so many sockets of one address")
@@ -57,6 +59,11 @@ func run() error {
 		return err
 	}
 	defer up.Close()
+	if *beside {
+		if _, err := up.Listen("beside", "tcp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+	}
 	if *members > 1 {
 		return runGroup(up, *members, *network, *address, packets)
 	}
@@ -177,6 +184,7 @@ func (f *flows) look() {
 
 // drain waits for the end of all flows.
 func (f *flows) drain(ctx context.Context) error {
+	slog.Info("no more new flows", "generation", f.generation)
 	f.mu.Lock()
 	f.draining = true
 	f.mu.Unlock()

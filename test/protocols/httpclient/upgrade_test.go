@@ -73,7 +73,9 @@ func (p *posts) post(i int) {
 // connection in the moment in which its GOAWAY arrives goes to another one only if its
 // body can be had again, even though nothing of it was sent. So it gets GetBody.
 func TestTwentyUpgradesFailNoPost(t *testing.T) {
-	config := &tls.Config{InsecureSkipVerify: true} // the server makes its certificate itself
+	// The server makes its certificate itself. Each client has a configuration of its
+	// own, for http.Transport writes the protocols that it wants into it.
+	config := func() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 	h1, h2 := new(http.Protocols), new(http.Protocols)
 	h1.SetHTTP1(true)
 	h2.SetHTTP2(true)
@@ -82,9 +84,9 @@ func TestTwentyUpgradesFailNoPost(t *testing.T) {
 		proto     string
 		replaying bool
 	}{
-		"HTTP1 of net-http": {&http.Transport{TLSClientConfig: config, Protocols: h1, MaxIdleConnsPerHost: 16}, "HTTP/1.1", false},
-		"HTTP2 of net-http": {&http.Transport{TLSClientConfig: config, Protocols: h2}, "HTTP/2.0", true},
-		"HTTP2 of x-net":    {&http2.Transport{TLSClientConfig: config}, "HTTP/2.0", false},
+		"HTTP1 of net-http": {&http.Transport{TLSClientConfig: config(), Protocols: h1, MaxIdleConnsPerHost: 16}, "HTTP/1.1", false},
+		"HTTP2 of net-http": {&http.Transport{TLSClientConfig: config(), Protocols: h2}, "HTTP/2.0", true},
+		"HTTP2 of x-net":    {&http2.Transport{TLSClientConfig: config()}, "HTTP/2.0", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := graceful.Start(t)
