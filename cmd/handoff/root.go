@@ -64,7 +64,7 @@ func newRoot(called func()) *cobra.Command {
 		Long: `Replace a running server by its next version without losing a request.
 
 Exit codes: 0 all went well, 1 something failed, 2 called wrongly. A command with
-more of them says so in its help: doctor has 3, and exec and run have 125 to 127 and those
+more of them says so in its help: doctor, prove, status and upgrade have 3 and 4, exec and run 125 to 127 and those
 of the program.`,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
