@@ -53,8 +53,10 @@ func endure(t *testing.T, s *subject, last int) {
 	t.Logf("generation %d: %s, at the least %d KiB", 2, first, leanest(early))
 	t.Logf("generation %d: %s, at the least %d KiB; %v each", last, final, leanest(late), each.Round(100*time.Microsecond))
 	final.sameAs(t, first)
-	if before, after := leanest(early), leanest(late); after > before+before/20 {
-		t.Errorf("%d KiB of memory, before %d: more than 5 %% more", after, before)
+	// The second generation has heard of one upgrade, a late one of the last twenty.
+	const history = 128
+	if before, after := leanest(early), leanest(late); after > before+before/20+history {
+		t.Errorf("%d KiB of memory, before %d: more than 5 %% and %d KiB more", after, before, history)
 	}
 	s.StopGroup()
 }
