@@ -138,8 +138,12 @@ func TestAHolderThatHasUpgradedItselfIsStillControlled(t *testing.T) {
 		t.Errorf("the status is %+v", s)
 	}
 	h.upgradeByCommand()
-	install(t, "/bin/false", path)
+	// It passes the check, and is gone when it is to be executed.
+	script := filepath.Join(t.TempDir(), "script")
+	write(t, script, "#!/bin/sh\nrm \"$0\"\necho handoff run state 1\n")
+	install(t, script, path)
 	h.Signal(syscall.SIGUSR2)
+	h.saying("becoming "+path)
 	h.saying("the holder's own upgrade has failed")
 	h.upgradeByCommand()
 	h.end(0)
