@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is the control socket: see package control. While the holder becomes a new
+// controlSocket is the control socket: see package control. While the holder becomes a new
 // program there is none.
 type controlSocket struct {
 	server   *control.Server
@@ -157,6 +157,19 @@ func (h *Holder) becomeNewWithout() {
 	})
 }
 
+// quietTime is after which time without a request what answers needed is given back.
+const quietTime = time.Second
+
+// answered is when there was a request.
+func (h *Holder) answered() {
+	h.post(func() {
+		if h.quiet != nil {
+			h.quiet.Stop()
+		}
+		h.quiet = h.after(quietTime, h.settleMemory)
+	})
+}
+
 // tell gives an event to those who follow.
 func (h *Holder) tell(e handoff.Event) {
 	if h.control == nil {
@@ -172,6 +185,7 @@ type controlled struct{ h *Holder }
 
 func (c controlled) Status() any {
 	reply := make(chan handoff.ServiceStatus, 1)
+	defer c.h.answered()
 	c.h.post(func() { reply <- c.h.service() })
 	select {
 	case s := <-reply:
@@ -182,6 +196,7 @@ func (c controlled) Status() any {
 }
 
 func (c controlled) Fault(code, message string) any {
+	c.h.answered()
 	return handoff.Fault{Schema: handoff.StatusSchema, Code: code, Message: message}
 }
 
@@ -211,6 +226,7 @@ type outcome struct {
 
 func (c controlled) Upgrade(r control.UpgradeRequest) (int, any) {
 	h := c.h
+	defer h.answered()
 	reply := make(chan outcome, 1)
 	h.post(func() { h.upgradeFor(reply, r.Check) })
 	var late <-chan time.Time

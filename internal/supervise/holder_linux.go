@@ -54,6 +54,7 @@ type Holder struct {
 	closing  bool           // it is being closed for the holder's own upgrade
 	waiting  chan outcome   // who is to be told of the upgrade that is under way
 	upgrades []handoff.UpgradeRecord
+	quiet    *time.Timer // until nobody has asked for a while
 
 	manager  *manager
 	began    time.Time

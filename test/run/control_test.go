@@ -143,7 +143,7 @@ func TestAHolderThatHasUpgradedItselfIsStillControlled(t *testing.T) {
 	write(t, script, "#!/bin/sh\nrm \"$0\"\necho handoff run state 1\n")
 	install(t, script, path)
 	h.Signal(syscall.SIGUSR2)
-	h.saying("becoming "+path)
+	h.saying("becoming " + path)
 	h.saying("the holder's own upgrade has failed")
 	h.upgradeByCommand()
 	h.end(0)
