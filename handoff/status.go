@@ -32,6 +32,21 @@ type ServiceStatus struct {
 	Successor *SuccessorStatus `json:"successor,omitempty"` // while there is an upgrade
 	Draining  []DrainingStatus `json:"draining"`            // older generations, the oldest first
 	Upgrades  []UpgradeRecord  `json:"upgrades"`            // the last 20, the newest last
+
+	Workers []WorkerStatus `json:"workers,omitempty"` // of a holder
+}
+
+// WorkerStatus is one of the places in which a holder of `handoff run` has a copy of its
+// program serve.
+type WorkerStatus struct {
+	Worker int    `json:"worker"` // from 1
+	Phase  string `json:"phase"`  // starting, serving, upgrading, probation, backoff, ended
+	// The copy that serves or starts; all zero while there is none.
+	Generation int       `json:"generation,omitempty"`
+	PID        int       `json:"pid,omitempty"`
+	Started    time.Time `json:"started,omitzero"`
+	Said       string    `json:"status,omitempty"`  // its last STATUS=
+	Crashes    int       `json:"crashes,omitempty"` // in a row
 }
 
 // BuildStatus is what the go command has written into the running executable.

@@ -26,7 +26,10 @@ type runOptions struct {
 	signal  string
 	restart string
 	check   bool
+	control string
 	hold    supervise.Options
+
+	controlSet bool // --control was given
 }
 
 func newRun() *cobra.Command {
@@ -57,11 +60,19 @@ A copy is ready, by --ready,
 Signals: HUP replaces the program, USR2 the holder itself by its file on disk, TERM and
 INT stop. Others are passed on to the program.
 
+It has a control socket, at --control PATH or by default in $RUNTIME_DIRECTORY, else in
+$XDG_RUNTIME_DIR/handoff, else, for root, in /run/handoff. By it 'handoff upgrade --pid
+PID' swaps the program and says how that went, and 'handoff status --pid PID' shows how
+things are; PID is the holder's.
+
 Exit codes: the program's own, 128 and the number of the signal that ended it; 2 called
 wrongly, 125 the holder failed, or the program was not ready in time, 126 the program
 can't be executed, 127 there is none of that name.`,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return runRun(cmd, opt, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opt.controlSet = cmd.Flags().Changed("control")
+			return runRun(cmd, opt, args)
+		},
 	}
 	f := cmd.Flags()
 	f.VarP(&opt.listen, "listen", "l", "open the socket `SPEC`, see 'handoff exec --help'; may be repeated")
@@ -75,6 +86,7 @@ can't be executed, 127 there is none of that name.`,
 	f.DurationVar(&opt.hold.BackoffMax, "backoff", 30*time.Second, "how long to wait before that at most")
 	f.StringArrayVar(&opt.hold.EnvFiles, "env-file", nil, "read variables from `FILE`, anew at each start; may be repeated")
 	f.StringSliceVar(&opt.hold.Compat, "compat", nil, "set the variables of other holders too: "+strings.Join(supervise.Compats, ", "))
+	f.StringVar(&opt.control, "control", "", "open the control socket at `PATH`; none: open none (default: run-PID.sock in the runtime directory)")
 	f.BoolVar(&opt.hold.DirectStderr, "direct-stderr", false, "let the program write to this command's standard error itself")
 	f.BoolVar(&opt.check, "check-reexec", false, "say whether this program can take over from a holder")
 	_ = f.MarkHidden("check-reexec")
@@ -95,6 +107,7 @@ func runRun(cmd *cobra.Command, opt runOptions, args []string) error {
 		return noSocket()
 	}
 	opt.hold.Log = logLines(cmd.ErrOrStderr())
+	opt.placeControl()
 	discard := func() {}
 	if !supervise.Resumed() {
 		if opt.hold.Sockets, discard, err = holdSockets(cmd.Context(), specs); err != nil {
@@ -155,6 +168,38 @@ func (o *runOptions) read(args []string) (specs []spec.Spec, err error) {
 	o.hold.Program = ownProgram()
 	o.hold.CheckArgs = checkArgs(os.Args)
 	return specs, nil
+}
+
+// placeControl says where the control socket is to be.
+func (o *runOptions) placeControl() {
+	if o.controlSet {
+		if o.control != "none" {
+			o.hold.Control = o.control
+		}
+		return
+	}
+	o.hold.ControlOptional = true
+	dir, err := controlDirectory(os.Getenv, os.Geteuid())
+	if err != nil {
+		o.hold.Log("there is no control socket: " + err.Error())
+		return
+	}
+	o.hold.Control = filepath.Join(dir, fmt.Sprintf("run-%d.sock", os.Getpid()))
+}
+
+// controlDirectory is where the control socket is by default.
+func controlDirectory(getenv func(string) string, uid int) (string, error) {
+	given, _, _ := strings.Cut(getenv("RUNTIME_DIRECTORY"), ":") // systemd.exec(5)
+	users := getenv("XDG_RUNTIME_DIR")
+	switch {
+	case filepath.IsAbs(given):
+		return given, nil
+	case filepath.IsAbs(users):
+		return filepath.Join(users, "handoff"), nil
+	case uid == 0:
+		return "/run/handoff", nil
+	}
+	return "", errors.New("neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR names a directory for it; --control PATH does, and --control none does without")
 }
 
 // ownProgram is where this program lies, by the name that it was called by: a link that

@@ -34,6 +34,13 @@ func statusLines(s handoff.ServiceStatus, now time.Time, upgrades int) (lines []
 	default:
 		add("binary  %s: runs as it is on disk", b.Path)
 	}
+	for _, w := range s.Workers {
+		if w.PID == 0 {
+			add("copy %d  %s", w.Worker, w.Phase)
+			continue
+		}
+		add("copy %d  generation %d  pid %d  %s", w.Worker, w.Generation, w.PID, w.Phase)
+	}
 	if n := s.Successor; n != nil {
 		pid := ""
 		if n.PID != 0 {

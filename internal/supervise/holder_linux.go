@@ -50,6 +50,12 @@ type Holder struct {
 	checked    bool             // it can
 	past       []syscall.Signal // that the program before did not get to
 
+	control  *controlSocket // nil: there is none now
+	closing  bool           // it is being closed for the holder's own upgrade
+	waiting  chan outcome   // who is to be told of the upgrade that is under way
+	upgrades []handoff.UpgradeRecord
+	quiet    *time.Timer // until nobody has asked for a while
+
 	manager  *manager
 	began    time.Time
 	reexecs  int
@@ -147,6 +153,13 @@ func (h *Holder) Run(ctx context.Context) (int, error) {
 	if err := h.meetManager(); err != nil {
 		return exitHolderFailed, err
 	}
+	if err := h.openControl(); err != nil {
+		if !h.opt.ControlOptional && h.reexecs == 0 {
+			h.removePaths()
+			return exitHolderFailed, err
+		}
+		h.log("there is no control socket: %v", err)
+	}
 	h.do(func() {
 		for _, w := range h.workers {
 			if w.machine.phase == phaseIdle {
@@ -171,6 +184,7 @@ func (h *Holder) Run(ctx context.Context) (int, error) {
 		}
 	}
 	h.manager.close()
+	h.endControl()
 	h.removePaths()
 	return h.code, h.cause
 }
@@ -232,6 +246,7 @@ func (w *worker) perform(e effect) {
 		w.launch()
 	case effectProbation:
 		w.next.check = nil
+		w.step("probation")
 		h.log("%s is ready; both serve for %v", w.next, max(h.opt.Probation, 0))
 		w.wait(h.opt.Probation, eventProven)
 	case effectReplace:
@@ -343,6 +358,8 @@ func (h *Holder) stop() {
 	}
 	h.stopping = true
 	h.manager.stopping()
+	h.tell(handoff.Event{Type: "stopping"})
+	h.answerWaiting(nil, errStopping, errStopping)
 	for _, w := range h.workers {
 		w.handle(eventStop)
 	}
@@ -356,12 +373,12 @@ func (h *Holder) proceed() {
 	switch {
 	case h.stopping:
 		h.finished = len(h.leaving) == 0 && h.ending == 0 && len(h.commands) == 0
+	case h.rollAgain && h.roll == nil: // first, for it would be forgotten
+		h.rollAgain = false
+		h.beginRoll()
 	case h.reexec && h.roll == nil && h.steady():
 		h.reexec = false
 		h.becomeNew()
-	case h.rollAgain && h.roll == nil:
-		h.rollAgain = false
-		h.beginRoll()
 	}
 }
 

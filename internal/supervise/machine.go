@@ -30,10 +30,11 @@ const (
 	eventProven         // the probation is over
 	eventRetry          // the wait before a new start is over
 	eventUpgrade
+	eventAbort // the upgrade is to be given up
 	eventStop
 )
 
-var eventNames = [...]string{"start", "ready", "give up", "gone", "next gone", "proven", "retry", "upgrade", "stop"}
+var eventNames = [...]string{"start", "ready", "give up", "gone", "next gone", "proven", "retry", "upgrade", "abort", "stop"}
 
 func (e event) String() string { return eventNames[e] }
 
@@ -138,6 +139,9 @@ func (m *machine) starting(e event, again bool) (effects []effect) {
 	switch e {
 	case eventUpgrade:
 		m.pending = true
+	case eventAbort:
+		m.upgrade, m.pending = m.upgrade || m.pending, false
+		return m.settle(effectFailed)
 	case eventReady:
 		m.phase = phaseServing
 		effects = append([]effect{effectServing}, m.settle(effectUpgraded)...)
@@ -165,7 +169,7 @@ func (m *machine) upgrading(e event) []effect {
 	case eventReady:
 		m.phase = phaseProbation
 		return []effect{effectProbation}
-	case eventGiveUp:
+	case eventGiveUp, eventAbort:
 		m.phase = phaseServing
 		return append([]effect{effectKillNext}, m.settle(effectFailed)...)
 	case eventNextGone:
@@ -183,6 +187,9 @@ func (m *machine) probation(e event) []effect {
 	case eventProven:
 		m.phase = phaseServing
 		return append([]effect{effectReplace}, m.settle(effectUpgraded)...)
+	case eventAbort:
+		m.phase = phaseServing
+		return append([]effect{effectCancel, effectKillNext}, m.settle(effectFailed)...)
 	case eventNextGone:
 		m.phase = phaseServing
 		return append([]effect{effectCancel}, m.settle(effectFailed)...)

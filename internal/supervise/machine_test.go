@@ -74,6 +74,9 @@ func (w *world) possible() (all []event) {
 	if w.asked < 2 {
 		all = append(all, eventUpgrade)
 	}
+	if w.m.upgrade || w.m.pending {
+		all = append(all, eventAbort)
+	}
 	if w.main != nil {
 		all = append(all, eventGone)
 		if w.next == nil && !w.main.ready {
@@ -189,12 +192,12 @@ func TestEveryOrderOfEventsLeavesAWorkerWithCopiesThatFitItsPhase(t *testing.T) 
 func TestAnEventThatComesTooLateChangesNothing(t *testing.T) {
 	t.Parallel()
 	for phase, events := range map[phase][]event{
-		phaseServing:   {eventReady, eventGiveUp, eventNextGone, eventProven, eventRetry, eventStart},
-		phaseBackoff:   {eventReady, eventGiveUp, eventGone, eventNextGone, eventProven, eventStart},
-		phaseStarting:  {eventProven, eventRetry, eventNextGone, eventStart},
+		phaseServing:   {eventAbort, eventReady, eventGiveUp, eventNextGone, eventProven, eventRetry, eventStart},
+		phaseBackoff:   {eventAbort, eventReady, eventGiveUp, eventGone, eventNextGone, eventProven, eventStart},
+		phaseStarting:  {eventAbort, eventProven, eventRetry, eventNextGone, eventStart},
 		phaseUpgrading: {eventProven, eventRetry, eventUpgrade, eventStart},
 		phaseProbation: {eventReady, eventGiveUp, eventRetry, eventUpgrade, eventStart},
-		phaseEnded:     {eventReady, eventGiveUp, eventGone, eventNextGone, eventProven, eventRetry, eventUpgrade, eventStop, eventStart},
+		phaseEnded:     {eventAbort, eventReady, eventGiveUp, eventGone, eventNextGone, eventProven, eventRetry, eventUpgrade, eventStop, eventStart},
 	} {
 		for _, e := range events {
 			m := machine{phase: phase}

@@ -73,6 +73,11 @@ type Options struct {
 	// CheckArgs are the arguments with which Program prints [CheckLine], and does nothing
 	// else, if it can take over.
 	CheckArgs []string
+	// Control is the path of the control socket, for the holder's own user and root. Its
+	// directory is made if there is none. "": no control socket.
+	Control string
+	// ControlOptional: without it the holder does its work too, and logs why.
+	ControlOptional bool
 	// Log gets a line for each event. It may be nil.
 	Log func(line string)
 }

@@ -44,6 +44,7 @@ type process struct {
 	rest      bool // of its group only what it has left behind is there
 	deadline  time.Time
 	said      string
+	file      stamp // that it was started from
 }
 
 func (c *process) String() string { return fmt.Sprintf("generation %d (pid %d)", c.generation, c.pid) }
@@ -58,6 +59,7 @@ func (c *process) status() *CopyStatus {
 // launch starts a copy, the next one if there is a main one.
 func (w *worker) launch() {
 	h := w.holder
+	w.step("start")
 	c, err := h.start(w)
 	if err != nil {
 		w.cause, w.lived = fmt.Errorf("start: %w", err), 0
@@ -69,6 +71,7 @@ func (w *worker) launch() {
 	} else {
 		w.next = c
 	}
+	w.step("ready")
 	h.log("started %s", c)
 	c.awaitReady(h.opt.ReadyTimeout)
 	c.begin()
@@ -120,6 +123,7 @@ func (h *Holder) start(w *worker) (c *process, err error) {
 		c.stderr.close()
 		return nil, err
 	}
+	c.file, _ = stampOf(path)
 	c.pid = cmd.Process.Pid
 	c.group = c.pid
 	_ = cmd.Process.Release() // it is waited for by reap

@@ -56,12 +56,10 @@ const checkWait = 20 * time.Second
 func (h *Holder) becomeNew() {
 	if h.checked {
 		h.checked = false
-		if err := h.exec(); err != nil {
-			h.log("the holder's own upgrade has failed, and nothing has changed: %v", err)
-		}
+		h.becomeNewWithout()
 		return
 	}
-	if h.checking {
+	if h.checking || h.closing {
 		return
 	}
 	h.checking = true
@@ -178,7 +176,7 @@ func (h *Holder) exec() error {
 		h.later = h.later[1:]
 		f()
 	}
-	if !h.steady() || h.roll != nil || h.stopping {
+	if !h.steady() || h.roll != nil || h.rollAgain || h.stopping {
 		h.checked, h.reexec = true, true // something has come between
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/handoff-dev/handoff/handoff"
 )
 
 // roll is an upgrade of all workers, one after the other.
@@ -11,6 +13,12 @@ type roll struct {
 	began    time.Time
 	replaced int
 	next     int // the worker that is being replaced
+
+	from   int    // the generation that served before
+	pid    int    // of the last copy that was started; 0: none
+	step   string // that is under way: see worker.step
+	since  time.Time
+	phases []handoff.PhaseTime
 }
 
 // ErrUpgrade is wrapped by what is logged of an upgrade that has failed.
@@ -29,8 +37,9 @@ func (h *Holder) upgrade() {
 }
 
 func (h *Holder) beginRoll() {
+	from, _ := h.serves()
 	h.generation++
-	h.roll = &roll{began: time.Now(), next: -1}
+	h.roll = &roll{began: time.Now(), next: -1, from: from}
 	h.manager.reloading(h.generation)
 	h.rollOn()
 }
@@ -64,17 +73,25 @@ func (h *Holder) endRoll(cause error) {
 	r := h.roll
 	h.roll = nil
 	h.lastErr = ""
+	rec := h.record(r, cause)
 	if cause == nil {
 		h.log("generation %d serves, after %v", h.generation, time.Since(r.began).Round(time.Millisecond))
 		h.manager.reloaded(h.generation, nil)
+		h.tell(handoff.Event{Type: "committed", Upgrade: &rec})
+		h.answerWaiting(&rec, nil, nil)
 		h.settleMemory()
 		return
 	}
-	err := fmt.Errorf("%w, and nothing has changed: %w", ErrUpgrade, cause)
-	if r.replaced > 0 {
-		err = fmt.Errorf("%w after %d of %d workers; the others serve as before: %w", ErrUpgrade, r.replaced, len(h.workers), cause)
+	failed := func(cause any) error {
+		if r.replaced > 0 {
+			return fmt.Errorf("%w after %d of %d workers; the others serve as before: %v", ErrUpgrade, r.replaced, len(h.workers), cause)
+		}
+		return fmt.Errorf("%w, and nothing has changed: %v", ErrUpgrade, cause)
 	}
+	err := failed(cause)
 	h.lastErr = err.Error()
 	h.log("%v", err)
 	h.manager.reloaded(h.generation, cause)
+	h.tell(handoff.Event{Type: "failed", Upgrade: &rec})
+	h.answerWaiting(&rec, cause, failed(rec.Cause))
 }

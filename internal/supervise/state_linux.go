@@ -35,6 +35,7 @@ type state struct {
 	Sockets    []socketState
 	Workers    []workerState
 	Leaving    []copyState
+	Upgrades   []handoff.UpgradeRecord
 	Signals    []syscall.Signal // that came too late for the program before
 }
 
@@ -63,6 +64,7 @@ type copyState struct {
 	Tail                                                []byte
 	Ready, Spoke, Proven, Pinged, Asked, Killed, Ending bool
 	Said                                                string
+	File                                                stamp
 }
 
 // state collects what is to be known, with the descriptors that have to stay open.
@@ -73,6 +75,7 @@ func (h *Holder) state(mask *unix.Sigset_t) (*state, []int) {
 	s := &state{
 		Version: stateVersion, Generation: h.generation, Reexecs: h.reexecs + 1, Began: h.began, Speaks: h.speaks, Believed: h.believed,
 		Told: h.manager.told, Said: h.manager.said, LastError: h.lastErr, Mask: append([]uint64(nil), mask.Val[:]...),
+		Upgrades: h.upgrades,
 	}
 	var fds []int
 	for i, socket := range h.opt.Sockets {
@@ -114,7 +117,7 @@ func (c *process) state() (*copyState, []int) {
 	out := &copyState{
 		Worker: c.worker.index, PID: c.pid, Group: c.group, Generation: c.generation, Began: c.began, Deadline: c.deadline,
 		Inbox: -1, Stderr: -1, Ready: c.ready, Spoke: c.spoke, Proven: c.proven, Pinged: c.pinged, Asked: c.asked,
-		Killed: c.killed, Ending: c.rest, Said: c.said,
+		Killed: c.killed, Ending: c.rest, Said: c.said, File: c.file,
 	}
 	if c.ended {
 		return out, nil // only its group is there
@@ -224,6 +227,7 @@ func (s *state) sockets() ([]Socket, error) {
 // resume goes on where the program before has ended.
 func (h *Holder) resume(s *state) error {
 	h.generation, h.reexecs, h.began, h.speaks, h.believed, h.lastErr = s.Generation, s.Reexecs, s.Began, s.Speaks, s.Believed, s.LastError
+	h.upgrades = s.Upgrades
 	h.manager = &manager{told: s.Told, said: s.Said} // the rest follows in Run
 	h.mask = &unix.Sigset_t{}
 	copy(h.mask.Val[:], s.Mask)
@@ -265,7 +269,7 @@ func (h *Holder) revive(in *copyState) (c *process, err error) {
 	c = &process{
 		holder: h, hearing: h.newRest(), worker: h.workers[in.Worker], pid: in.PID, group: in.Group, generation: in.Generation, began: in.Began,
 		deadline: in.Deadline, ready: in.Ready, spoke: in.Spoke, proven: in.Proven, pinged: in.Pinged, asked: in.Asked,
-		killed: in.Killed, rest: in.Ending, ended: in.Ending, said: in.Said,
+		killed: in.Killed, rest: in.Ending, ended: in.Ending, said: in.Said, file: in.File,
 	}
 	if in.Inbox >= 0 {
 		if c.inbox, err = notify.Resume(os.NewFile(uintptr(in.Inbox), "notify"), in.Address); err != nil {

@@ -46,7 +46,20 @@ type holder struct {
 func command(t *testing.T, flags []string, program ...string) (*exec.Cmd, string) {
 	addr := "127.0.0.1:" + strconv.Itoa(proctest.FreePort(t))
 	args := append([]string{"run", "-l", "http=" + addr}, flags...)
-	return proctest.Command(handoffCommand(t), append(append(args, "--"), program...)...), addr
+	cmd := proctest.Command(handoffCommand(t), append(append(args, "--"), program...)...)
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+runtimeDir(t), "RUNTIME_DIRECTORY=")
+	return cmd, addr
+}
+
+// runtimeDir has a name that is short enough for a unix socket.
+func runtimeDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // hold starts a holder of any program, and waits until that serves.
