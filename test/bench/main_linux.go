@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/handoff-dev/handoff/test/bench/record"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := command(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+const usage = `usage: run [--quick] [--out DIR] [--servers NAMES] [--parts NAMES]
+       run compare OLD.json NEW.json     exit status 1 if something is worse
+       run render RUN.json [DIR]         tables and charts of an earlier run
+`
+
+func command(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "compare":
+			return compareRuns(args[1:], out)
+		case "render":
+			return renderRun(args[1:])
+		}
+	}
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	flags.Usage = func() { fmt.Fprint(flags.Output(), usage); flags.PrintDefaults() }
+	quick := flags.Bool("quick", false, "under 4 minutes, with more noise")
+	dir := flags.String("out", "out", "`directory` for the results")
+	servers := flags.String("servers", "", "only these, by `names` with commas between them")
+	only := flags.String("parts", "", "only these `parts`: times, losses, latencies, steady, hundred")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	b, err := newBench(ctx, *quick, out)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if names := split(*servers); len(names) > 0 {
+		if b.peers = b.named(names...); len(b.peers) != len(names) {
+			return fmt.Errorf("servers %q: not all of them exist, or are installed", *servers)
+		}
+		b.run.Servers = slices.DeleteFunc(b.run.Servers, func(s record.Server) bool { return !slices.Contains(names, s.Name) })
+	}
+	if err := b.measure(ctx, split(*only)); err != nil {
+		return err
+	}
+	if err := b.run.Write(*dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s after %s, load averages %s\n", filepath.Join(*dir, "run.md"), b.run.Took, strings.Join(b.run.Host.LoadAvgs, ", "))
+	return nil
+}
+
+func split(list string) (names []string) {
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func compareRuns(args []string, out io.Writer) error {
+	if len(args) != 2 {
+		return errors.New("compare wants two files: an older run.json and a newer one")
+	}
+	before, err := record.Load(args[0])
+	if err != nil {
+		return err
+	}
+	after, err := record.Load(args[1])
+	if err != nil {
+		return err
+	}
+	worse := 0
+	for _, c := range record.Compare(before, after) {
+		fmt.Fprintln(out, c)
+		if c.Worse {
+			worse++
+		}
+	}
+	if worse > 0 {
+		return fmt.Errorf("%d figures are worse beyond the noise", worse)
+	}
+	return nil
+}
+
+func renderRun(args []string) error {
+	if len(args) < 1 || len(args) > 2 {
+		return errors.New("render wants a run.json, and perhaps a directory")
+	}
+	r, err := record.Load(args[0])
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(args[0])
+	if len(args) == 2 {
+		dir = args[1]
+	}
+	return r.Write(dir)
+}
