@@ -32,12 +32,12 @@ type size struct {
 	latencyRounds, latencyUpgrades int
 	idleRounds, caseRounds         int
 	steadyRounds                   int
-	steadyTime                     time.Duration
+	slice                          time.Duration // of a steady round
 }
 
 var (
-	quickSize = size{1, 2, 3, 2, 3, 2, 3, time.Second}
-	fullSize  = size{2, 5, 7, 4, 10, 7, 9, 3 * time.Second}
+	quickSize = size{1, 2, 2, 2, 2, 1, 10, 250 * time.Millisecond}
+	fullSize  = size{2, 5, 7, 4, 10, 7, 40, 500 * time.Millisecond}
 )
 
 // workers are those of each of n shapes that run together.
@@ -45,18 +45,20 @@ func (size) workers(n int) int { return max(32/n, 8) }
 
 // bench is one run.
 type bench struct {
-	quick bool
-	size  size
-	peers []*peer
-	tmp   string // all that the run leaves in the file system, until its end
-	bins  string
-	out   io.Writer
-	run   *record.Run
-	began time.Time
+	quick   bool
+	verbose bool
+	size    size
+	peers   []*peer
+	tmp     string // all that the run leaves in the file system, until its end
+	bins    string
+	out     io.Writer
+	run     *record.Run
+	began   time.Time
 }
 
-// newBench builds the programs. close removes them.
-func newBench(ctx context.Context, quick bool, out io.Writer) (*bench, error) {
+// newBench builds the programs of the servers with these names, of all if there is
+// none. close removes them.
+func newBench(ctx context.Context, quick bool, out io.Writer, names ...string) (*bench, error) {
 	if err := subreap(); err != nil {
 		return nil, fmt.Errorf("PR_SET_CHILD_SUBREAPER: %w", err)
 	}
@@ -69,6 +71,12 @@ func newBench(ctx context.Context, quick bool, out io.Writer) (*bench, error) {
 		run: new(record.Run), began: time.Now()}
 	if quick {
 		b.size = quickSize
+	}
+	if len(names) > 0 {
+		if b.peers = b.named(names...); len(b.peers) != len(names) {
+			b.close()
+			return nil, fmt.Errorf("servers %q: not all of them exist, or are installed", names)
+		}
 	}
 	if err = b.build(ctx); err == nil {
 		err = b.certify()
@@ -95,10 +103,16 @@ func (b *bench) build(ctx context.Context) error {
 	if err := os.MkdirAll(b.bins, 0o755); err != nil {
 		return err
 	}
-	os.Chmod(b.tmp, 0o755) // nginx's workers are another user's
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.bins+"/", "./servers/...")
+	os.Chmod(b.tmp, 0o755)                                           // nginx's workers are another user's
+	args := []string{"build", "-o", b.bins + "/", "./servers/plain"} // nginx needs it as well
+	for _, p := range b.peers {
+		if dir := "./servers/" + p.program; p.program != "" && !slices.Contains(args, dir) {
+			args = append(args, dir)
+		}
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build ./servers/...: %w\n%s", err, out)
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil
 }
@@ -205,8 +219,12 @@ func (b *bench) turns(ctx context.Context, round int, peers []*peer, do func(*pe
 		if ctx.Err() != nil {
 			return
 		}
+		began := time.Now()
 		if err := do(p); err != nil && ctx.Err() == nil {
 			b.fault(err)
+		}
+		if b.verbose {
+			fmt.Fprintf(b.out, "\t%s %v\n", p.name, time.Since(began).Round(time.Millisecond))
 		}
 	}
 }
@@ -273,7 +291,7 @@ func method(quick bool, z size) []string {
 		"Forced reconnects: connections beyond the first of each worker.",
 		"Latency: keep-alive, 16 workers, 2,000 requests/s; it counts from when a request was due. Around: the second from the signal on.",
 		"Times: one new connection after the other, 50 µs apart, from the signal until another process answers. Gone: the pidfd tells. handoff's probation is 0 here, because nobody else has one; in the losses and latencies it is its default, 1 s.",
-		"The heap is the old process's, of small objects with pointers. The idle connections have had one answer.",
+		"The heap is the old process's, with a pointer in each page. The idle connections have had one answer.",
 		"Medians, with the quartiles in parentheses. Ratios are formed of measurements of the same round.",
 	}
 }

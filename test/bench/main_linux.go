@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -49,23 +48,19 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	dir := flags.String("out", "out", "`directory` for the results")
 	servers := flags.String("servers", "", "only these, by `names` with commas between them")
 	only := flags.String("parts", "", "only these `parts`: times, losses, latencies, steady, hundred")
+	verbose := flags.Bool("v", false, "tell how long each turn takes")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	b, err := newBench(ctx, *quick, out)
+	b, err := newBench(ctx, *quick, out, split(*servers)...)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	if names := split(*servers); len(names) > 0 {
-		if b.peers = b.named(names...); len(b.peers) != len(names) {
-			return fmt.Errorf("servers %q: not all of them exist, or are installed", *servers)
-		}
-		b.run.Servers = slices.DeleteFunc(b.run.Servers, func(s record.Server) bool { return !slices.Contains(names, s.Name) })
-	}
+	b.verbose = *verbose
 	if err := b.measure(ctx, split(*only)); err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func stopAll(runners []*load.Runner) []load.Result {
 // upgradeUnderLoad upgrades and waits for the old process's end. It returns false if
 // that had to be killed.
 func (s *server) upgradeUnderLoad(runners []*load.Runner, limit time.Duration) (ok bool, err error) {
-	old, err := s.ask(5 * time.Second)
+	old, err := s.ready()
 	if err != nil {
 		return false, err
 	}
@@ -280,39 +280,51 @@ func (b *bench) hundred(ctx context.Context) {
 	})
 }
 
-// steady is the throughput without upgrades.
+// steady is the throughput without upgrades. All servers are there at the same time
+// and get the load in turn, in short slices: what the machine does meanwhile meets
+// all of them alike.
 func (b *bench) steady(ctx context.Context) {
+	servers := map[*peer]*server{}
+	var peers []*peer
+	for _, p := range b.goPeers() {
+		s, err := b.open(p, spec{})
+		if err != nil {
+			b.fault(err)
+			continue
+		}
+		defer b.shut(s)
+		servers[p] = s
+		peers = append(peers, p)
+	}
 	for round := range b.size.steadyRounds {
-		b.turns(ctx, round, b.goPeers(), func(p *peer) error { return b.steadySession(ctx, p, round) })
+		b.turns(ctx, round, peers, func(p *peer) error { return b.slice(ctx, servers[p], round) })
 	}
 }
 
-func (b *bench) steadySession(ctx context.Context, p *peer, round int) error {
-	s, err := b.open(p, spec{})
-	if err != nil {
-		return err
-	}
-	defer b.shut(s)
+func (b *bench) slice(ctx context.Context, s *server, round int) error {
 	r, err := load.Start(ctx, load.Config{Target: load.Target{Addr: s.addr}, Shape: load.KeepAlive(), Workers: 16})
 	if err != nil {
 		return err
 	}
 	defer r.Stop()
-	pause(ctx, 200*time.Millisecond)
+	pause(ctx, 100*time.Millisecond)
 	mallocs, err := s.mallocs()
 	if err != nil {
 		return err
 	}
 	before, began := r.Snapshot(), time.Now()
-	pause(ctx, b.size.steadyTime)
+	pause(ctx, b.size.slice)
 	after, took := r.Snapshot(), time.Since(began)
 	now, err := s.mallocs()
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	n := float64(after.OK - before.OK)
-	b.run.Add("throughput", record.CaseSteady, p.name, "req/s", round, n/took.Seconds())
-	b.run.Add("allocations", record.CaseSteady, p.name, "objects/request", round, (now-mallocs)/n)
+	b.run.Add("throughput", record.CaseSteady, s.peer.name, "req/s", round, n/took.Seconds())
+	b.run.Add("allocations", record.CaseSteady, s.peer.name, "objects/request", round, (now-mallocs)/n)
 	return nil
 }
 

@@ -35,6 +35,9 @@ type peer struct {
 	// upgrade begins an upgrade: of the generation with the pid old. Where nothing
 	// but the caller starts the new one, it does so.
 	upgrade func(s *server, old int) error
+	// settled tells whether another upgrade can begin once the old process is gone;
+	// nil where it always can.
+	settled func(s *server) bool
 	goes    bool // a Go program whose handler runs in the process that is upgraded
 }
 
@@ -54,7 +57,7 @@ func allPeers() []*peer {
 		signalled("grace", "github.com/facebookgo/grace", "grace", syscall.SIGUSR2, "SIGUSR2"),
 		signalled("endless", "github.com/fvbock/endless", "endless", syscall.SIGHUP, "SIGHUP"),
 		{name: "overseer", module: "github.com/jpillora/overseer", program: "overseer", goes: true, start: startProgram,
-			how:     "SIGUSR2 to its master process, which stays; TerminateTimeout 3 s, for its 30 s are longer than a measurement",
+			how:     "SIGUSR2 to its master process, which stays; TerminateTimeout 2 s, for its 30 s are longer than a measurement",
 			upgrade: func(s *server, _ int) error { return syscall.Kill(s.first, syscall.SIGUSR2) }},
 		{name: "stop and start", program: "plain", goes: true, start: startProgram, upgrade: restart,
 			how: "net/http alone: SIGTERM, http.Server.Shutdown, then the new one is started"},
@@ -65,7 +68,7 @@ func allPeers() []*peer {
 		version := nginxVersion(nginx)
 		const before = ", worker_processes 1, in front of a Go server that stays"
 		peers = append(peers,
-			&peer{name: "nginx USR2", version: version, start: startNginx, upgrade: nginxReplace, how: "USR2 to the master, QUIT to the old one when the new one is there" + before},
+			&peer{name: "nginx USR2", version: version, start: startNginx, upgrade: nginxReplace, settled: nginxSettled, how: "USR2 to the master, QUIT to the old one when the new one is there" + before},
 			&peer{name: "nginx HUP", version: version, start: startNginx, upgrade: nginxReload, how: "HUP to the master" + before})
 	}
 	return peers
@@ -203,7 +206,10 @@ func startNginx(s *server) (err error) {
 	if err := until(5*time.Second, func() bool { return os.Chmod(socket, 0o666) == nil }); err != nil {
 		return fmt.Errorf("the server behind nginx: %w", err)
 	}
-	s.current, err = s.group.start(nil, nil, nginx, "-p", s.dir, "-c", conf, "-e", filepath.Join(s.dir, "log"))
+	// nginx takes USR2 only from a process that has lost its parent, as daemons have;
+	// daemon on would leave the process group.
+	const orphan = `"$@" & until [ -s nginx.pid ]; do sleep 0.01; done`
+	s.current, err = s.group.start(nil, nil, "/bin/sh", "-c", orphan, "sh", nginx, "-p", s.dir, "-c", conf, "-e", filepath.Join(s.dir, "log"))
 	return err
 }
 
@@ -238,6 +244,12 @@ func nginxReplace(s *server, _ int) error {
 		return fmt.Errorf("the new nginx: %w", err)
 	}
 	return syscall.Kill(master, syscall.SIGQUIT)
+}
+
+// nginxSettled waits for the old master, which outlives its workers a little.
+func nginxSettled(s *server) bool {
+	_, err := os.Stat(filepath.Join(s.dir, "nginx.pid.oldbin"))
+	return err != nil
 }
 
 // until polls a condition.

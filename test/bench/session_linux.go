@@ -20,7 +20,11 @@ import (
 
 // upgradeLimit is how long an upgrade may take until the old process is gone. Then
 // it is killed, and counts as hung.
-const upgradeLimit = 6 * time.Second
+const upgradeLimit = 4 * time.Second
+
+// idleLimit is the same where there is no load: for overseer, which waits for 2 s
+// where it has connections.
+const idleLimit = 2500 * time.Millisecond
 
 // open starts a server and waits until it answers.
 func (b *bench) open(p *peer, sp spec) (*server, error) {
@@ -68,6 +72,20 @@ func freeAddr() (string, error) {
 	}
 	defer ln.Close()
 	return ln.Addr().String(), nil
+}
+
+// ready returns the pid of the process that is to be upgraded.
+func (s *server) ready() (pid int, err error) {
+	if s.peer.settled != nil {
+		if err := until(5*time.Second, func() bool { return s.peer.settled(s) }); err != nil {
+			return 0, fmt.Errorf("%s: the end of the last upgrade: %w", s.peer.name, err)
+		}
+	}
+	// The process that has just taken over has to see the old one's end as well:
+	// tableflip and others refuse to upgrade before.
+	// And it has to be through with its last listeners.
+	time.Sleep(20*time.Millisecond + time.Duration(s.listeners)*200*time.Microsecond)
+	return s.ask(5 * time.Second)
 }
 
 // ask returns the pid of a process that answers, once one does.
@@ -150,7 +168,7 @@ type upgradeTimes struct {
 
 // timedUpgrade upgrades the server with no other load than probes.
 func (s *server) timedUpgrade(ctx context.Context) (u upgradeTimes, err error) {
-	if u.old, err = s.ask(5 * time.Second); err != nil {
+	if u.old, err = s.ready(); err != nil {
 		return u, err
 	}
 	w, err := watchProcess(u.old)
@@ -166,7 +184,7 @@ func (s *server) timedUpgrade(ctx context.Context) (u upgradeTimes, err error) {
 	}
 	ended := make(chan end, 1)
 	go func() {
-		at, ok := w.gone(upgradeLimit)
+		at, ok := w.gone(idleLimit)
 		ended <- end{at, ok}
 	}()
 	signalled := make(chan error, 1)
@@ -193,7 +211,7 @@ func (s *server) timedUpgrade(ctx context.Context) (u upgradeTimes, err error) {
 
 // awaitAnother probes until another process than the old one answers.
 func (s *server) awaitAnother(ctx context.Context, u *upgradeTimes) (err error) {
-	for deadline := u.signal.Add(2 * upgradeLimit); ; {
+	for deadline := u.signal.Add(upgradeLimit); ; {
 		pid, probeErr := s.probe(2 * time.Second)
 		now := time.Now()
 		switch {

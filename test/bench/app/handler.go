@@ -44,7 +44,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 var heap struct {
 	sync.Mutex
-	kept []*[128]*byte // pointers, so that the collector has to look at all of it
+	kept []*[8192]*byte // pointers, so that the collector has to look at all of it
 }
 
 func grow(w http.ResponseWriter, r *http.Request) {
@@ -56,12 +56,14 @@ func grow(w http.ResponseWriter, r *http.Request) {
 	heap.Lock()
 	defer heap.Unlock()
 	b := new(byte)
-	for range mib << 10 {
-		p := new([128]*byte) // 1 KiB
-		p[0] = b
+	for range mib << 4 {
+		p := new([8192]*byte) // 64 KiB
+		for i := 0; i < len(p); i += 512 {
+			p[i] = b // a pointer a page, so that it is resident
+		}
 		heap.kept = append(heap.kept, p)
 	}
-	fmt.Fprintln(w, len(heap.kept)>>10)
+	fmt.Fprintln(w, len(heap.kept)>>4)
 }
 
 func mallocs(w http.ResponseWriter, _ *http.Request) {

@@ -18,7 +18,7 @@ func main() {
 		Addresses: c.Addrs(),
 		// Its default is 30 s, after which it closes what is left. That happens within
 		// the time of a measurement so.
-		TerminateTimeout: 3 * time.Second,
+		TerminateTimeout: 2 * time.Second,
 	})
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -26,7 +27,9 @@ func main() {
 		sig := make(chan os.Signal, 1)
 		signal.Notify(sig, syscall.SIGHUP)
 		for range sig {
-			upg.Upgrade()
+			if err := upg.Upgrade(); err != nil {
+				log.Println("upgrade failed:", err)
+			}
 		}
 	}()
 	srv := &http.Server{Handler: app.Handler(), TLSConfig: c.TLSConfig()}
