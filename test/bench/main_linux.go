@@ -16,16 +16,23 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := command(ctx, os.Args[1:], os.Stdout)
-	stop()
-	switch {
+	if os.Getenv(workerVariable) == "" {
+		os.Exit(front())
+	}
+	os.Unsetenv(workerVariable)
+	// Not Ignore, which the servers would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	switch err := command(untilEOF(os.Stdin), os.Args[1:], os.Stdout); {
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(2)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		os.Exit(fail(err))
 	}
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	return 1
 }
 
 const usage = `usage: run [--quick] [--out DIR] [--servers NAMES] [--parts NAMES]
