@@ -49,7 +49,8 @@ type bench struct {
 	verbose bool
 	size    size
 	peers   []*peer
-	tmp     string // all that the run leaves in the file system, until its end
+	cases   []string // of the times; all if empty
+	tmp     string   // all that the run leaves in the file system, until its end
 	bins    string
 	out     io.Writer
 	run     *record.Run

@@ -55,6 +55,8 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	dir := flags.String("out", "out", "`directory` for the results")
 	servers := flags.String("servers", "", "only these, by `names` with commas between them")
 	only := flags.String("parts", "", "only these `parts`: times, losses, latencies, steady, hundred")
+	cases := flags.String("cases", "", "only these `cases` of the times, with semicolons between them: idle; 1,000 listeners; …")
+	rounds := flags.Int("rounds", 0, "so many `rounds` of the times")
 	verbose := flags.Bool("v", false, "tell how long each turn takes")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -62,13 +64,16 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	b, err := newBench(ctx, *quick, out, split(*servers)...)
+	b, err := newBench(ctx, *quick, out, split(*servers, ",")...)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	b.verbose = *verbose
-	if err := b.measure(ctx, split(*only)); err != nil {
+	b.verbose, b.cases = *verbose, split(*cases, ";")
+	if *rounds > 0 {
+		b.size.idleRounds, b.size.caseRounds = *rounds, *rounds
+	}
+	if err := b.measure(ctx, split(*only, ",")); err != nil {
 		return err
 	}
 	if err := b.run.Write(*dir); err != nil {
@@ -78,8 +83,8 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func split(list string) (names []string) {
-	for name := range strings.SplitSeq(list, ",") {
+func split(list, separator string) (names []string) {
+	for name := range strings.SplitSeq(list, separator) {
 		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -179,6 +180,9 @@ func (b *bench) times(ctx context.Context) {
 		{name: record.CaseThousand, spec: spec{listeners: 1000}, rounds: z.caseRounds, each: 1},
 		{name: record.CaseConns, conns: 10000, rounds: z.caseRounds, each: 1},
 	} {
+		if len(b.cases) > 0 && !slices.Contains(b.cases, t.name) {
+			continue
+		}
 		t.spec.probation = -1 // the others have none
 		peers := b.peers
 		if t.spec.heapMiB > 0 {
