@@ -20,6 +20,7 @@ type Set struct {
 	fds   fdTable
 	mu    sync.Mutex
 	slots []slot
+	first int // all slots before it are gone
 }
 
 type slot struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -83,7 +84,9 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 			in.close()
 			return none, nil, fmt.Errorf("%v: %w", in, err)
 		}
-		u.log.Debug("inherited", "socket", in.String())
+		if u.log.Enabled(ctx, slog.LevelDebug) { // the text costs, with a thousand sockets
+			u.log.Debug("inherited", "socket", in.String())
+		}
 		return sock, s, nil
 	}
 	if bind == nil {

@@ -152,6 +152,7 @@ func (u *Upgrader) become() {
 	}
 	u.family.abandoned = nil
 	u.syncStore()
+	go warmUp()
 	if u.generation > 1 {
 		// The program's own notifications were for the predecessor so far.
 		if u.manager.address != "" {
