@@ -77,7 +77,8 @@ func run(httpAddr, pidFile, control string) error {
 	if err != nil {
 		return err
 	}
-	go http.Serve(ln, nil)
+	// What it has accepted is lost with it: it never gives an answer of its own.
+	go http.Serve(ln, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { select {} }))
 	switch fail {
 	case "before-ready":
 		notify("about to fail")
