@@ -96,6 +96,7 @@ func (k *soak) look() {
 				k.losses = append(k.losses, &loss{pid: pid, from: k.seen[pid], to: now, why: "a successor that failed"})
 			}
 			delete(k.seen, pid)
+			delete(k.been, pid) // minutes later the kernel gives the number to another generation
 		}
 	}
 	for pid, lives := range alive {
