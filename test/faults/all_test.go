@@ -20,6 +20,7 @@ func scenarios() []*scenario {
 		binaryScenarios(),
 		successorScenarios(),
 		limitScenarios(),
+		fullFilesScenarios(),
 		fileScenarios(),
 		startScenarios(),
 		readoptScenarios(),

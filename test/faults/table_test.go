@@ -37,9 +37,11 @@ again when the main one has died. Where nobody serves in spite of it, the
 one try that it has was used or has failed; "third" is the main generation after two
 upgrades.
 
-Not here: ENFILE, the system's table of open files, which would be full for the whole
-machine. The library meets it where it meets EMFILE; two tests of the library put it
-there by hand (handoff/fullfiles_test.go). Nor jumps of CLOCK_REALTIME. Those can't matter, because
+ENFILE, the system's table of open files, which can't be filled without harm to
+others, is what strace makes the kernel say, to this service alone. Two tests of the library
+(handoff/fullfiles_test.go) put it where strace does not come.
+
+Not here: jumps of CLOCK_REALTIME. They can't matter, because
 every timeout here is measured by Go's monotonic clock; a test sees to it that no
 time of another kind is used.
 
