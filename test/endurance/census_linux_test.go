@@ -30,7 +30,8 @@ type census struct {
 	Goroutines []string // of the probe only
 
 	threads   int
-	anonymous int    // KiB of memory of its own, the least that was seen
+	resident  int    // KiB of memory, the least that was seen
+	anonymous int    // KiB of it that no file backs
 	heap      uint64 // bytes, after a collection; of the probe only
 }
 
@@ -71,14 +72,14 @@ func newSubjectIn(t *testing.T, executable string, probe bool, env []string, fla
 func (s *subject) take(pid int) census {
 	s.T.Helper()
 	var last census
-	least := 1 << 30
+	resident, anonymous := 1<<30, 1<<30
 	same := 0
 	proctest.Until(s.T, "the process is at rest", func() error {
 		c, err := s.look(pid)
 		if err != nil {
 			return err
 		}
-		least = min(least, c.anonymous)
+		resident, anonymous = min(resident, c.resident), min(anonymous, c.anonymous)
 		what := difference(last, c)
 		last = c
 		if what != "" {
@@ -90,7 +91,7 @@ func (s *subject) take(pid int) census {
 		}
 		return nil
 	})
-	last.anonymous = least
+	last.resident, last.anonymous = resident, anonymous
 	return last
 }
 
@@ -131,7 +132,8 @@ func (s *subject) look(pid int) (c census, err error) {
 	slices.Sort(c.Processes)
 	c.Left = s.left(pid)
 	c.threads = int(number(fmt.Sprintf("/proc/%d/status", pid), "Threads"))
-	c.anonymous = int(number(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Anonymous"))
+	rollup := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
+	c.resident, c.anonymous = int(number(rollup, "Rss")), int(number(rollup, "Anonymous"))
 	return c, nil
 }
 
