@@ -2,6 +2,8 @@ package soak
 
 import (
 	"crypto/tls"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
@@ -79,7 +81,25 @@ func (k *soak) judge(r load.Result) {
 			k.lost++
 			continue
 		}
-		k.t.Errorf("%v: a request failed (%s, %s), and nobody was struck who could have had it: %s",
-			f.Time.Format(clock), f.Shape, f.Kind, f.Error)
+		k.t.Errorf("%v: a request failed (%s, %s), and nobody was struck who could have had it: %s; what happened around it:\n%s",
+			f.Time.Format(clock), f.Shape, f.Kind, f.Error, k.aroundLocked(f.Time))
 	}
+}
+
+// aroundLocked is what the service has logged, and who has died, about a time.
+func (k *soak) aroundLocked(at time.Time) string {
+	var text strings.Builder
+	near := func(t time.Time) bool { return t.Sub(at).Abs() < time.Second }
+	for line := range strings.Lines(k.First.Output()) {
+		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		if t, err := time.Parse(time.RFC3339Nano, stamp); err == nil && near(t) {
+			text.WriteString(line)
+		}
+	}
+	for _, l := range k.losses {
+		if near(l.from) || near(l.to) {
+			fmt.Fprintf(&text, "process %d (%s): requests may be lost from %s to %s\n", l.pid, l.why, l.from.Format(clock), l.to.Format(clock))
+		}
+	}
+	return text.String()
 }

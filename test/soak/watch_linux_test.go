@@ -13,7 +13,7 @@ type loss struct {
 	why      string
 }
 
-// aftermath is how long after a process's end a client may notice it.
+// aftermath is how far apart a client and this test may notice a process's end.
 const aftermath = 500 * time.Millisecond
 
 // strike notes that the connections of a process end, or may end, from now on.
@@ -90,10 +90,12 @@ func (k *soak) look() {
 	}
 	// A successor that ends without ever having been the main generation may have
 	// accepted in its probation. In a gentle period none has come so far.
+	// Its connections end before it does, so a client may know of it while it can still be
+	// seen.
 	for pid := range k.seen {
 		if !alive[pid] {
 			if !k.been[pid] && k.rough {
-				k.losses = append(k.losses, &loss{pid: pid, from: k.seen[pid], to: now, why: "a successor that failed"})
+				k.losses = append(k.losses, &loss{pid: pid, from: k.seen[pid].Add(-aftermath), to: now, why: "a successor that failed"})
 			}
 			delete(k.seen, pid)
 			delete(k.been, pid) // minutes later the kernel gives the number to another generation
