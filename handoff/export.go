@@ -22,7 +22,9 @@ type File struct {
 	// Conn is what holds the descriptor: a *net.TCPListener, *net.UnixListener,
 	// *net.UDPConn, *net.TCPConn, *net.UnixConn, *os.File, or what
 	// [Upgrader.Listen] and [Upgrader.ListenPacket] return. The receiver gets a
-	// duplicate; Conn stays open here and stays as it was, non-blocking too.
+	// duplicate; Conn stays open here and stays as it was, non-blocking too. That flag
+	// belongs to the socket (fcntl(2)), so the receiver's duplicate is non-blocking as
+	// well: one that waits in accept(2) has to poll first.
 	Conn syscall.Conn
 }
 

@@ -96,6 +96,9 @@ var receivers = map[string]receiver{
 		cmd.Env = append(cmd.Env, "PYTHONDONTWRITEBYTECODE=1")
 		return cmd
 	}},
+	"listenfd": {pid: true, command: func(t *testing.T) *exec.Cmd {
+		return staleCommand(buildListenfd(t))
+	}},
 	"systemd-socket-proxyd": {command: func(t *testing.T) *exec.Cmd {
 		proxyd := proctest.RequireTool(t, "/usr/lib/systemd/systemd-socket-proxyd")
 		backend := listenTCP(t)
@@ -118,6 +121,20 @@ func buildLibsystemd(t *testing.T) string {
 		}
 		args := append([]string{"-Wall", "-Wextra", "-Werror", "-o", out, "testdata/libsystemd.c"}, strings.Fields(string(flags))...)
 		return exec.Command(gcc, args...).CombinedOutput()
+	})
+}
+
+func buildListenfd(t *testing.T) string {
+	t.Helper()
+	cargo := proctest.RequireTool(t, "cargo")
+	proctest.RequireSuccess(t, "librust-listenfd-dev", "sh", "-c", "ls -d /usr/share/cargo/registry/listenfd-1.*")
+	return proctest.Once(t, "listenfd", func(out string) ([]byte, error) {
+		cmd := exec.Command(cargo, "build", "--quiet", "--target-dir", filepath.Dir(out))
+		cmd.Dir = "testdata/listenfd" // with its .cargo/config.toml
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return text, err
+		}
+		return nil, os.Rename(filepath.Join(filepath.Dir(out), "debug", "listenfd-receiver"), out)
 	})
 }
 
