@@ -7,7 +7,7 @@
 //
 // # A server that upgrades itself
 //
-//	up, err := handoff.New(handoff.Options{})
+//	up, err := handoff.New(handoff.Options{Logger: slog.Default()})
 //	ln, err := up.Listen("http", "tcp", ":8080")   // inherited by name, else by address, else new
 //	err = up.Run(ctx, handoff.Serve(srv, ln))      // until this generation has handed over or stopped
 //

@@ -160,7 +160,7 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 	case link.KindCommit:
 		if r == u.family.predecessor {
 			u.family.predecessor = nil
-			u.log.Info("the predecessor has handed over", "pid", r.PID)
+			u.log.Info("the predecessor has handed over", "predecessor", r.PID)
 			u.addElder(r)
 			u.family.heir = r // as our hello has said
 			u.handle(occurrence{event: eventCommitted})
@@ -220,7 +220,7 @@ func (u *Upgrader) addElder(r *relative) {
 		if e.Hurried {
 			continue
 		}
-		u.log.Warn("too many generations drain: the oldest has to hurry", "pid", e.PID, "draining", len(u.family.elders))
+		u.log.Warn("too many generations drain: the oldest has to hurry", "older", e.PID, "draining", len(u.family.elders))
 		u.hurryElder(e)
 	}
 	u.appointHeir()
@@ -229,7 +229,7 @@ func (u *Upgrader) addElder(r *relative) {
 func (u *Upgrader) hurryElder(e *relative) {
 	e.Hurried = true
 	if err := e.conn.Send(linkWait, link.KindHurry, struct{}{}); err != nil {
-		u.log.Warn("telling a draining generation to hurry", "pid", e.PID, "error", err)
+		u.log.Warn("telling a draining generation to hurry", "older", e.PID, "error", err)
 	}
 }
 
@@ -271,7 +271,7 @@ func (u *Upgrader) lost(r *relative) {
 	if r == u.family.predecessor {
 		u.family.predecessor = nil
 		u.forgetOutlets(r.Generation)
-		u.log.Warn("the predecessor has died before it handed over", "pid", r.PID)
+		u.log.Warn("the predecessor has died before it handed over", "predecessor", r.PID)
 		if u.machine.phase == phaseServing {
 			u.adopt() // first, for an upgrade may begin at once
 		}
@@ -282,7 +282,7 @@ func (u *Upgrader) lost(r *relative) {
 	}
 	u.family.elders = slices.DeleteFunc(u.family.elders, func(e *relative) bool { return e == r })
 	u.forgetOutlets(r.Generation)
-	u.log.Info("an older generation has ended", "pid", r.PID, "draining", len(u.family.elders))
+	u.log.Info("an older generation has ended", "older", r.PID, "draining", len(u.family.elders))
 	if r == u.family.heir {
 		u.family.heir = nil
 	}
@@ -425,7 +425,7 @@ func (u *Upgrader) passOn(e *relative) {
 	end, err := e.conn.Detach()
 	u.sendBack(e)
 	if err != nil {
-		u.log.Warn("introducing a draining generation to the successor", "pid", e.PID, "error", err)
+		u.log.Warn("introducing a draining generation to the successor", "older", e.PID, "error", err)
 		return
 	}
 	if u.machine.phase != phaseReviving {
@@ -441,7 +441,7 @@ func (u *Upgrader) passOn(e *relative) {
 // introduce sends the successor the link to an older generation.
 func (u *Upgrader) introduce(e link.Elder, end *os.File) {
 	if err := u.successor.link.Send(linkWait, link.KindElder, e, end); err != nil {
-		u.log.Warn("introducing a draining generation to the successor", "pid", e.PID, "error", err)
+		u.log.Warn("introducing a draining generation to the successor", "older", e.PID, "error", err)
 	}
 }
 

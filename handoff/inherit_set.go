@@ -14,6 +14,11 @@ import (
 // Set holds the descriptors that this process inherited until somebody takes
 // them. It may be used by several goroutines at once. The zero value is empty.
 //
+// All methods that take share these rules. On success the descriptor has left the
+// Set, and the caller owns and closes what is returned. On an error it is still in
+// the Set, for another try: [ErrNotInherited], [ErrTaken], a [*KindError], or the
+// system's.
+//
 // Nothing closes what is not taken before Close does: while a listener lies in
 // the Set, clients connect to it and wait.
 type Set struct {

@@ -7,11 +7,6 @@ import (
 	"os"
 )
 
-// All methods that take share these rules. On success the descriptor has left
-// the Set and the caller owns, and closes, what is returned. On an error it is
-// still in the Set. Errors: ErrNotInherited, ErrTaken, a *KindError, or the
-// system's.
-
 var (
 	wantListener   = want{"listener", []Kind{KindTCPListener, KindUnixListener, KindSeqpacketListener}}
 	wantTCP        = want{"TCP listener", []Kind{KindTCPListener}}

@@ -52,9 +52,11 @@ func supervised() bool {
 	return os.Getenv("INVOCATION_ID") != "" && os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid())
 }
 
-// refusal says why an upgrade would be the end of the service.
+// refusal says why there can be no upgrade, or why one would be the end of the service.
 func (u *Upgrader) refusal() error {
 	switch {
+	case !canUpgrade:
+		return ErrUnsupported
 	case os.Getpid() == 1:
 		return fmt.Errorf("%w: this process is PID 1 of its container or pid namespace, and at its end the kernel ends all others there; run it as the child of an init, and in a systemd unit without PrivatePIDs=", ErrWouldEndService)
 	case u.manager.deaf && !u.namedByFile():

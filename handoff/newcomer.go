@@ -126,7 +126,7 @@ func (u *Upgrader) admit(r *relative, m link.Message) {
 		a.conn.Close()
 	}
 	if err != nil {
-		u.log.Warn("not taking a connection of an older generation", "pid", r.PID, "listener", body.Name, "error", err)
+		u.log.Warn("not taking a connection of an older generation", "older", r.PID, "listener", body.Name, "error", err)
 		(&newcomer{from: r, id: body.ID}).answer(false, false)
 		return
 	}

@@ -139,7 +139,8 @@ type Options struct {
 	ListenConfig *net.ListenConfig
 	// Inherit says how the descriptors that were passed to this process are read.
 	Inherit InheritOptions
-	// Logger gets a line for each step of an upgrade. nil means silence.
+	// Logger gets a line for each step of an upgrade, and says why one that a signal
+	// began has failed: nothing else tells. nil means silence.
 	Logger *slog.Logger
 }
 

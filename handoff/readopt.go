@@ -267,13 +267,13 @@ func (u *Upgrader) letGo(e *relative) {
 		return
 	}
 	if err := e.conn.Send(linkWait, link.KindHeir, link.Heir{Generation: u.generation}); err != nil && !isDead(err) {
-		u.log.Warn("letting a draining generation go", "pid", e.PID, "error", err)
+		u.log.Warn("letting a draining generation go", "older", e.PID, "error", err)
 	}
 }
 
 func (u *Upgrader) tellHeir(h link.Heir) {
 	if err := u.family.heir.conn.Send(linkWait, link.KindHeir, h); err != nil && !isDead(err) {
-		u.log.Warn("telling a draining generation whether it is the heir", "pid", u.family.heir.PID, "error", err)
+		u.log.Warn("telling a draining generation whether it is the heir", "older", u.family.heir.PID, "error", err)
 	}
 }
 

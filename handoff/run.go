@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -274,12 +275,13 @@ func patience(ctx context.Context) context.Context {
 // ListenAndServe serves handler on the TCP address addr under the name "http",
 // upgrades itself on SIGHUP, and stops on SIGTERM, SIGINT or the end of ctx. It
 // returns nil when this generation has handed over or stopped: the program is to
-// exit then. An empty addr means ":http".
+// exit then. An empty addr means ":http". It logs each step of an upgrade, and why
+// one has failed, to [slog.Default].
 //
 // It takes the place of http.ListenAndServe. For more than one listener, for TLS
 // or for options, see [New].
 func ListenAndServe(ctx context.Context, addr string, handler http.Handler) error {
-	up, err := New(Options{})
+	up, err := New(Options{Logger: slog.Default()})
 	if err != nil {
 		return err
 	}

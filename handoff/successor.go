@@ -182,7 +182,7 @@ func (u *Upgrader) watch(s *successor) {
 	close(s.ended)
 	hearOut(s.inbox.Address())
 	s.inbox.Close()
-	u.log.Debug("successor's process has ended", "pid", pid, "how", err)
+	u.log.Debug("successor's process has ended", "successor", pid, "how", err)
 	u.post(occurrence{event: eventSuccessorGone, cause: err, from: s})
 }
 
@@ -201,7 +201,7 @@ func (u *Upgrader) hear(s *successor, pid int) {
 			continue
 		}
 		if !m.From(pid) {
-			u.log.Log(context.Background(), ignored, "ignoring a notification of a process that is not the successor", "pid", m.PID, "uid", m.UID)
+			u.log.Log(context.Background(), ignored, "ignoring a notification of a process that is not the successor", "sender", m.PID, "uid", m.UID)
 			ignored = slog.LevelDebug
 			continue
 		}

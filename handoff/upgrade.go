@@ -158,8 +158,8 @@ func (u *Upgrader) Ready() error { return u.ask(occurrence{event: eventReady}) }
 // Otherwise nothing has changed: this generation serves as before, the successor
 // is gone, and the error is an [*UpgradeError] with the phase and the cause. At
 // the end of ctx the upgrade is given up. [ErrNotReady], [ErrUpgradeInProgress],
-// [ErrHandedOver], [ErrStopping] and [ErrUnsupported] tell of a state in which
-// there can be none.
+// [ErrHandedOver], [ErrStopping], [ErrUnsupported] and [ErrWouldEndService] tell of
+// a state in which there can be none.
 func (u *Upgrader) Upgrade(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -2,7 +2,10 @@
 
 package handoff
 
-// launch can't start a successor on this system.
+// canUpgrade is false: no process can be started here with what this one has open.
+const canUpgrade = false
+
+// launch is never called.
 func (s *successor) launch() error { return ErrUnsupported }
 
 func (s *successor) wait() error { return nil }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/needed"
 )
 
 // newUpgrader makes this process a generation that is ready and whose successor
@@ -44,12 +45,7 @@ func newUpgrader(t *testing.T, script string, opts handoff.Options) (*handoff.Up
 
 func requireSystemdNotify(t *testing.T) {
 	t.Helper()
-	if _, err := exec.LookPath("systemd-notify"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("a shell successor says that it is ready by systemd-notify, which is missing: %v", err)
-	}
+	needed.Tool(t, "systemd-notify") // by which a shell says that it is ready
 }
 
 func TestUpgradeSaysHowFarItCameAndWhy(t *testing.T) {

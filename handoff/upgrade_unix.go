@@ -12,6 +12,8 @@ import (
 	"github.com/handoff-dev/handoff/handoff/internal/link"
 )
 
+const canUpgrade = true
+
 // launch starts the process with its files, its end of the link, and our socket
 // for its notifications.
 func (s *successor) launch() error {

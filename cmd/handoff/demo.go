@@ -22,8 +22,9 @@ type demoOptions struct {
 	lose     int // the server loses each n-th request: for the tests
 }
 
-func newDemo() *cobra.Command {
-	var opt demoOptions
+func newDemo() *cobra.Command { return newDemoFor(new(demoOptions)) }
+
+func newDemoFor(opt *demoOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Upgrade a server under load, and count what is lost",
@@ -44,7 +45,7 @@ with 1 if a request or an upgrade failed. It runs on Unix only.`,
 			if err := opt.check(); err != nil {
 				return err
 			}
-			return runDemo(cmd, opt)
+			return runDemo(cmd, *opt)
 		},
 	}
 	f := cmd.Flags()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNumbersHaveACommaAfterEachThreeDigits(t *testing.T) {
@@ -21,6 +22,19 @@ func TestADemoThatAnsweredNothingProvesNothing(t *testing.T) {
 	t.Parallel()
 	if err := (&report{}).verdict(); err == nil {
 		t.Error("no request was answered, and the demo is content")
+	}
+}
+
+// What takes longer is the server's end, with nobody connected.
+func TestTheDemoUpgradesTwentyTimesInLessThanHalfAMinute(t *testing.T) {
+	t.Parallel()
+	var opt demoOptions
+	newDemoFor(&opt)
+	if err := opt.check(); err != nil {
+		t.Fatal(err)
+	}
+	if all := time.Duration(opt.upgrades+1) * opt.interval(); opt.upgrades != 20 || all > 25*time.Second {
+		t.Errorf("%d upgrades in %v", opt.upgrades, all)
 	}
 }
 

@@ -51,6 +51,10 @@ func main() {
 		fmt.Fprintf(os.Stderr, "graceful: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
+	if *httpAddr == "" && *httpsAddr == "" && *unixPath == "" && *udpAddr == "" {
+		fmt.Fprintln(os.Stderr, "graceful: nothing to serve: give -http, -https, -unix or -udp")
+		os.Exit(2)
+	}
 	if *test {
 		return
 	}
@@ -67,7 +71,8 @@ func main() {
 
 	if err := serve(opts, *httpAddr, *httpsAddr, *unixPath, *udpAddr, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "graceful:", err)
-		if errors.Is(err, handoff.ErrBadOption) {
+		var address *net.AddrError
+		if errors.Is(err, handoff.ErrBadOption) || errors.As(err, &address) {
 			os.Exit(2)
 		}
 		os.Exit(1)

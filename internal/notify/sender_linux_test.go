@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/handoff-dev/handoff/internal/needed"
 	"github.com/handoff-dev/handoff/internal/notify"
 )
 
@@ -64,11 +65,7 @@ func TestASuccessorThatDroppedItsPrivilegesCounts(t *testing.T) {
 	}
 	r := listen(t)
 	// Not the test binary, which may lie where that user can't reach it.
-	path, err := exec.LookPath("systemd-notify")
-	if err != nil {
-		needTool(t, "systemd-notify", err)
-	}
-	cmd := exec.Command(path, "--ready")
+	cmd := exec.Command(needed.Tool(t, "systemd-notify"), "--ready")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	p := start(t, cmd, "NOTIFY_SOCKET="+r.Address())
 	m := receive(t, r)
@@ -79,20 +76,9 @@ func TestASuccessorThatDroppedItsPrivilegesCounts(t *testing.T) {
 	p.finish(t)
 }
 
-// needTool skips the test for want of a tool, but not where all must be there.
-func needTool(t *testing.T, tool string, err error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: %v", tool, err)
-	}
-	t.Skipf("%s is not installed: %v", tool, err)
-}
-
 func TestSystemdNotifyIsUnderstood(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("systemd-notify"); err != nil {
-		needTool(t, "systemd-notify", err)
-	}
+	needed.Tool(t, "systemd-notify")
 	r := listen(t)
 	// Run as root it sends in the name of its parent, otherwise in its own.
 	script := `systemd-notify --ready --status="up and running" --pid=$$ X_OWN=1; echo done`
@@ -112,9 +98,7 @@ func TestSystemdNotifyIsUnderstood(t *testing.T) {
 func TestPythonsSystemdModuleIsUnderstood(t *testing.T) {
 	t.Parallel()
 	const python = "/usr/bin/python3" // the one that Debian's python3-systemd is for
-	if err := exec.Command(python, "-c", "import systemd.daemon").Run(); err != nil {
-		needTool(t, "python3-systemd", err)
-	}
+	needed.Success(t, "python3-systemd", python, "-c", "import systemd.daemon")
 	r := listen(t)
 	r.KeepStored = true
 	script := `import systemd.daemon as d, sys

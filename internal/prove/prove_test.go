@@ -11,8 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/internal/needed"
 )
 
 // service echoes, and takes whatever else. Its identity is a counter's.
@@ -154,12 +153,7 @@ func TestAnExpectedChangeIsWaitedForAndTold(t *testing.T) {
 	o := quick(url)
 	o.ExpectChange = "X-Pid"
 	o.Upgrade = "(sleep 0.2; curl -s " + url + "/upgrade) >/dev/null 2>&1 &"
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("the program curl is not installed")
-	}
+	needed.Tool(t, "curl")
 	rep := proof(t, o)
 	if rep.Verdict != Proven || len(rep.Upgrades) != 2 {
 		t.Fatalf("%s: %+v", rep.Summary, rep.Upgrades)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handoff-dev/handoff/internal/needed"
 	"github.com/handoff-dev/handoff/internal/spec"
 )
 
@@ -185,13 +186,7 @@ func TestWhatSystemdWouldNotTakeIsAnErrorThatNamesIt(t *testing.T) {
 // analyze lets systemd judge unit files.
 func analyze(t *testing.T, all []File) {
 	t.Helper()
-	tool, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("systemd-analyze is missing: %v", err)
-		}
-		t.Skip("systemd-analyze is missing: install systemd")
-	}
+	tool := needed.Tool(t, "systemd-analyze")
 	dir := t.TempDir()
 	args := []string{"verify", "--man=no"}
 	for _, f := range all {

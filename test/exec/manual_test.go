@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
 
 func TestTheManualPagesAreGenerated(t *testing.T) {
@@ -44,10 +46,7 @@ func TestTheManualPagesAreGenerated(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", want, page)
 		}
 	}
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		return // it only has more to say
-	}
+	groff := proctest.RequireTool(t, "groff")
 	for _, name := range names {
 		out, err := exec.Command(groff, "-man", "-Tutf8", "-ww", "-z", filepath.Join(dir, name)).CombinedOutput()
 		if err != nil || len(out) > 0 {

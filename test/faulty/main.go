@@ -13,11 +13,14 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,6 +30,8 @@ import (
 // fail is the default of -fail, for a program that is started with another's
 // flags.
 var fail string
+
+var ways = []string{"check", "hang-check", "start", "before-ready", "after-ready", "hang", "hang-hard", "ready-exit"}
 
 // status is what a failing process exits with.
 const status = 3
@@ -46,6 +51,10 @@ func main() {
 	test := flag.Bool("t", false, "")
 	flag.StringVar(&fail, "fail", fail, "when to fail")
 	flag.Parse()
+	if !slices.Contains(ways, fail) {
+		fmt.Fprintf(os.Stderr, "faulty: -fail is %q: want one of %s\n", fail, strings.Join(ways, ", "))
+		os.Exit(2)
+	}
 	if *test {
 		if fail == "check" {
 			fmt.Println("faulty: the configuration is wrong")
@@ -99,8 +108,7 @@ func run(httpAddr, pidFile, control string) error {
 	case "ready-exit":
 		os.Exit(0)
 	}
-	time.Sleep(time.Minute)
-	return fmt.Errorf("-fail %q is unknown", fail)
+	return errors.New("to fail by a check, it has to be asked: run it with -t")
 }
 
 // notify tells the predecessor a status, as a program that knows what ails it

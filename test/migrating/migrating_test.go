@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/handoff-dev/handoff/test/internal/proctest"
+	"github.com/handoff-dev/handoff/internal/needed"
 )
 
 const page = "../../docs/migrating.md"
@@ -133,8 +133,8 @@ offline = true
 `
 
 func TestTheRustProgramCompiles(t *testing.T) {
-	cargo := proctest.RequireTool(t, "cargo")
-	proctest.RequireSuccess(t, "librust-listenfd-dev", "sh", "-c", "ls -d /usr/share/cargo/registry/listenfd-1.*")
+	cargo := needed.Tool(t, "cargo")
+	needed.Success(t, "librust-listenfd-dev", "sh", "-c", "ls -d /usr/share/cargo/registry/listenfd-1.*")
 	for _, p := range programs(t) {
 		if p.language != "rust" {
 			continue
