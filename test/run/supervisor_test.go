@@ -3,12 +3,9 @@
 package run
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -228,34 +225,14 @@ func TestUnderASupervisorTheProgramIsSwappedByItsOwnCommand(t *testing.T) {
 // supervisor.
 func (s *supervised) stopsGracefully(pid int) {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(proctest.Deadline(s.t))
-	answer := bufio.NewReader(conn)
-	fmt.Fprint(conn, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
-		s.t.Fatalf("the beginning of the answer is %q, %v", line, err)
-	}
-	if _, err := answer.ReadString('\n'); err != nil {
-		s.t.Fatal(err)
-	}
+	finish := s.begin()
 	stopped := make(chan error, 1)
 	go func() {
 		_, err := s.run(s.by.stop)
 		stopped <- err
 	}()
 	s.says("SIGTERM: stopping")
-	fmt.Fprint(conn, "hello")
-	res, err := http.ReadResponse(answer, nil)
-	if err != nil {
-		s.t.Fatalf("the request that was on its way: %v", err)
-	}
-	if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK || string(body) != "hello" {
-		s.t.Errorf("the request that was on its way: %s, %q, %v", res.Status, body, err)
-	}
+	finish()
 	if err := <-stopped; err != nil {
 		s.t.Error(err)
 	}
