@@ -1,4 +1,4 @@
-# An image with one file, /handoff: the holder, and what looks into a service. About 4 MB
+# An image with one file, /handoff: the holder, and what looks into a service. Less than 5 MB
 # to pull, see docs/containers.md.
 #
 #   docker build -t handoff --build-arg VERSION="$(git describe --tags)" .

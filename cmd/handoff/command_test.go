@@ -12,33 +12,34 @@ import (
 const asCommand = "TEST_AS_HANDOFF"
 
 func TestMain(m *testing.M) {
-	if _, err := ownVersion(); err == nil || os.Getenv(asCommand) != "" {
+	if isDemoServer() || os.Getenv(asCommand) != "" {
 		main() // and ends
 	}
 	os.Exit(m.Run())
 }
 
+// call is a call of the command that ends at once.
+type call struct {
+	args   string
+	code   int
+	stdout string // contained in it; empty: nothing is there
+	stderr string
+}
+
 func TestErrorsSayWhatToDoAndExitCodesTellTheirKind(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		args   string
-		code   int
-		stdout string // contained in it; empty: nothing is there
-		stderr string
-	}{
+	testCalls(t, []call{
 		{"", exitOK, "Usage:", ""},
 		{"--help", exitOK, "Exit codes: 0 all went well, 1 something failed, 2 called wrongly.", ""},
-		{"demo --help", exitOK, "--upgrades", ""},
 		{"version", exitOK, "handoff ", ""},
 		{"version now", exitUsage, "", "hint: see 'handoff version --help'\n"},
 		{"frobnicate", exitUsage, "", "error: unknown command \"frobnicate\" for \"handoff\"\nhint: see 'handoff --help'\n"},
-		{"demo --frobnicate", exitUsage, "", "error: unknown flag: --frobnicate\nhint: see 'handoff demo --help'\n"},
-		{"demo --seconds=0", exitUsage, "", "error: --seconds is 0: want more than 0, and 3600 at most\nhint: see 'handoff demo --help'\n"},
-		{"demo --seconds=NaN", exitUsage, "", "error: --seconds is NaN"},
-		{"demo --workers=0", exitUsage, "", "error: --workers is 0"},
-		{"demo --upgrades=-1", exitUsage, "", "error: --upgrades is -1"},
-		{"demo-server", exitFailed, "", "error: this binary has no version of the demo: it is started by 'handoff demo' only\n"},
-	} {
+	})
+}
+
+func testCalls(t *testing.T, calls []call) {
+	t.Helper()
+	for _, test := range calls {
 		var stdout, stderr strings.Builder
 		code := run(context.Background(), strings.Fields(test.args), strings.NewReader(""), &stdout, &stderr)
 		if code != test.code {

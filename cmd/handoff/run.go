@@ -170,38 +170,6 @@ func (o *runOptions) read(args []string) (specs []spec.Spec, err error) {
 	return specs, nil
 }
 
-// placeControl says where the control socket is to be.
-func (o *runOptions) placeControl() {
-	if o.controlSet {
-		if o.control != "none" {
-			o.hold.Control = o.control
-		}
-		return
-	}
-	o.hold.ControlOptional = true
-	dir, err := controlDirectory(os.Getenv, os.Geteuid())
-	if err != nil {
-		o.hold.Log("there is no control socket: " + err.Error())
-		return
-	}
-	o.hold.Control = filepath.Join(dir, fmt.Sprintf("run-%d.sock", os.Getpid()))
-}
-
-// controlDirectory is where the control socket is by default.
-func controlDirectory(getenv func(string) string, uid int) (string, error) {
-	given, _, _ := strings.Cut(getenv("RUNTIME_DIRECTORY"), ":") // systemd.exec(5)
-	users := getenv("XDG_RUNTIME_DIR")
-	switch {
-	case filepath.IsAbs(given):
-		return given, nil
-	case filepath.IsAbs(users):
-		return filepath.Join(users, "handoff"), nil
-	case uid == 0:
-		return "/run/handoff", nil
-	}
-	return "", errors.New("neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR names a directory for it; --control PATH does, and --control none does without")
-}
-
 // ownProgram is where this program lies, by the name that it was called by: a link that
 // is moved to another version leads to that.
 func ownProgram() string {

@@ -99,13 +99,14 @@ func (s *Server) streamUpgrade(w http.ResponseWriter, order UpgradeRequest) {
 }
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	// First, so that who has the head of the answer misses nothing of what he then does.
+	events, unsubscribe := s.feed.Subscribe()
+	defer unsubscribe()
 	out := s.begin(w)
 	if out == nil {
 		return
 	}
 	defer out.end()
-	events, unsubscribe := s.feed.Subscribe()
-	defer unsubscribe()
 	for {
 		select {
 		case e, ok := <-events:

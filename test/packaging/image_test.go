@@ -30,14 +30,24 @@ type container struct {
 	init       int // the holder's pid out here
 }
 
-// startContainer starts /handoff run with a program on the volume /srv/app.
-func startContainer(t *testing.T) *container {
+// startContainer starts /handoff run, of an image that has no other file, with a program on the volume /srv/app.
+func startContainer(t *testing.T, handoff string) *container {
+	t.Helper()
+	c := newContainer(t, t.TempDir())
+	c.copy(t, handoff, "handoff")
+	c.deploy(t, "1")
+	c.start(t, "/handoff", "run", "-l", "http="+c.addr, "--probation", "100ms", "--", "/srv/app/server", "-probation", "-1s")
+	c.untilVersion(t, "1")
+	return c
+}
+
+// newContainer makes a container's root of an image's.
+func newContainer(t *testing.T, root string) *container {
 	t.Helper()
 	if os.Getuid() != 0 {
 		proctest.Missing(t, "a pid namespace wants root")
 	}
-	unshare := proctest.RequireTool(t, "unshare")
-	c := &container{root: t.TempDir(), addr: fmt.Sprintf("127.0.0.1:%d", proctest.FreePort(t))}
+	c := &container{root: root, addr: fmt.Sprintf("127.0.0.1:%d", proctest.FreePort(t))}
 	for _, dir := range []string{"proc", "dev", "srv/app"} {
 		if err := os.MkdirAll(filepath.Join(c.root, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -46,11 +56,15 @@ func startContainer(t *testing.T) *container {
 	if err := unix.Mknod(filepath.Join(c.root, "dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
 		proctest.Missing(t, "a device file wants more rights than this root has (%v)", err)
 	}
-	c.copy(t, binary(t, "small"), "handoff")
-	c.deploy(t, "1")
-	c.p = proctest.Start(t, proctest.Command(unshare, "--pid", "--fork", "--kill-child=KILL", "--mount",
-		"--root="+c.root, "--mount-proc", "--",
-		"/handoff", "run", "-l", "http="+c.addr, "--probation", "100ms", "--", "/srv/app/server", "-probation", "-1s"))
+	return c
+}
+
+// start starts PID 1. An answer tells that it handles signals: before, it has none that PID 1 minds.
+func (c *container) start(t *testing.T, command ...string) {
+	t.Helper()
+	unshare := proctest.RequireTool(t, "unshare")
+	c.p = proctest.Start(t, proctest.Command(unshare, append([]string{
+		"--pid", "--fork", "--kill-child=KILL", "--mount", "--root=" + c.root, "--mount-proc", "--"}, command...)...))
 	c.p.Until("the holder to be there", func() error {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", c.p.Pid()))
 		if err != nil {
@@ -59,9 +73,6 @@ func startContainer(t *testing.T) *container {
 		_, err = fmt.Sscan(string(data), &c.init)
 		return err
 	})
-	// A first answer tells that the holder handles signals: before, it has none that PID 1 minds.
-	c.untilVersion(t, "1")
-	return c
 }
 
 // deploy puts that version of the program on the volume, by a rename.
@@ -106,11 +117,15 @@ func (c *container) untilVersion(t *testing.T, want string) {
 
 func TestPID1OfAScratchImageSwapsTheProgramOnAVolume(t *testing.T) {
 	t.Parallel()
-	c := startContainer(t)
+	c := startContainer(t, binary(t, "small"))
+	c.swapsAndStops(t)
+}
+
+func (c *container) swapsAndStops(t *testing.T) {
+	t.Helper()
 	if pids := namespacePIDs(t, c.init); pids[len(pids)-1] != "1" {
 		t.Fatalf("the holder has the pids %v, want 1 as the innermost", pids)
 	}
-	before := c.init
 	for _, version := range []string{"2", "3"} {
 		c.deploy(t, version)
 		c.signal(t, syscall.SIGHUP)
@@ -119,12 +134,17 @@ func TestPID1OfAScratchImageSwapsTheProgramOnAVolume(t *testing.T) {
 	if !strings.Contains(c.p.Output(), "generation") {
 		t.Errorf("the holder tells nothing of its swaps:\n%s", c.p.Output())
 	}
-	// docker stop, the end of a pod.
+	c.stops(t)
+}
+
+// stops is docker stop, and the end of a pod.
+func (c *container) stops(t *testing.T) {
+	t.Helper()
 	c.signal(t, syscall.SIGTERM)
 	if err := c.p.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v\n%s", err, c.p.Output())
 	}
-	if err := syscall.Kill(before, 0); !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(c.init, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the holder is still there: %v", err)
 	}
 	if conn, err := net.Dial("tcp", c.addr); err == nil {
@@ -135,7 +155,7 @@ func TestPID1OfAScratchImageSwapsTheProgramOnAVolume(t *testing.T) {
 
 func TestABadVersionOnTheVolumeChangesNothing(t *testing.T) {
 	t.Parallel()
-	c := startContainer(t)
+	c := startContainer(t, binary(t, "small"))
 	bad := filepath.Join(c.root, "srv/app/server.new")
 	if err := os.WriteFile(bad, []byte("half of a downl"), 0o755); err != nil {
 		t.Fatal(err)
@@ -151,10 +171,7 @@ func TestABadVersionOnTheVolumeChangesNothing(t *testing.T) {
 		return nil
 	})
 	c.untilVersion(t, "1")
-	c.signal(t, syscall.SIGTERM)
-	if err := c.p.Wait(); err != nil {
-		t.Errorf("after SIGTERM: %v\n%s", err, c.p.Output())
-	}
+	c.stops(t)
 }
 
 // namespacePIDs are the process's in each pid namespace that has it, the innermost at last.

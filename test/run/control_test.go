@@ -3,8 +3,14 @@
 package run
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
@@ -163,4 +170,195 @@ func TestAHolderEndsOnlyForAControlSocketThatWasAskedFor(t *testing.T) {
 		t.Errorf("exit code %d, want 3", code)
 	}
 	h.end(0)
+}
+
+// over is a client of the control socket at path.
+func over(t *testing.T, path string) *http.Client {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestAHolderIsStoppedByItsControlSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(runtimeDir(t), "control")
+	h := holdOurs(t, "notify", "--control", path)
+	finish := h.begin()
+	res, err := over(t, path).Post("http://holder/v1/stop", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); res.StatusCode != http.StatusAccepted || !strings.Contains(string(text), `"stopping": true`) {
+		t.Errorf("POST /v1/stop: %s, %s, %v", res.Status, text, err)
+	}
+	h.saying("SIGTERM: stopping")
+	finish()
+	h.exits(0)
+	for _, want := range []string{"told to stop by the control socket", "has ended: exit status 0"} {
+		if !strings.Contains(h.Output(), want) {
+			t.Errorf("the output has no %q", want)
+		}
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+func TestTheEventsOfAHolderAreFollowed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(runtimeDir(t), "control")
+	h := holdOurs(t, "notify", "--control", path)
+	res, err := over(t, path).Get("http://holder/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	events := bufio.NewScanner(res.Body)
+	next := func() (e handoff.Event) {
+		t.Helper()
+		if !events.Scan() {
+			t.Fatalf("there are no more events: %v", events.Err())
+		}
+		if err := json.Unmarshal(events.Bytes(), &e); err != nil {
+			t.Fatalf("%v: %s", err, events.Bytes())
+		}
+		return e
+	}
+	// until is what happens until there is an event of that type.
+	until := func(last string) (all string) {
+		t.Helper()
+		for {
+			e := next()
+			if e.Schema != handoff.StatusSchema || e.PID != h.Pid() || e.Time.IsZero() {
+				t.Errorf("the event is %+v", e)
+			}
+			all += " " + e.Type + e.Step
+			switch {
+			case e.Type != last:
+				continue
+			case last == "committed" && (e.Generation != 2 || e.Upgrade == nil || e.Upgrade.To != 2):
+				t.Errorf("the event is %+v", e)
+			case last == "failed" && (e.Generation != 2 || e.Upgrade == nil || e.Upgrade.FailedIn != "ready"):
+				t.Errorf("the event is %+v", e)
+			}
+			return all
+		}
+	}
+	h.upgrade()
+	if got, want := until("committed"), " stepstart stepready stepprobation committed"; got != want {
+		t.Errorf("during an upgrade there is%s, want%s", got, want)
+	}
+	write(t, h.mode, "die")
+	h.failingUpgrade()
+	if got, want := until("failed"), " stepstart stepready failed"; got != want {
+		t.Errorf("during one that fails there is%s, want%s", got, want)
+	}
+	h.Signal(syscall.SIGTERM)
+	until("stopping")
+	if events.Scan() {
+		t.Errorf("after the end there is %s", events.Bytes())
+	}
+	h.exits(0)
+}
+
+// abandoned leaves the file of a unix socket where nobody listens.
+func abandoned(t *testing.T, path string) {
+	t.Helper()
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAHolderReplacesAControlSocketOnlyWhereNobodyListens(t *testing.T) {
+	t.Parallel()
+	dir := runtimeDir(t)
+	path := filepath.Join(dir, "control")
+	abandoned(t, path)
+	h := holdOurs(t, "notify", "--control", path)
+	if s := h.service(); s.PID != h.Pid() {
+		t.Errorf("the status is %+v", s)
+	}
+	// A second holder does not take it away.
+	cmd, addr, _ := ours(t, "notify", "--control", path)
+	second := start(t, cmd, addr)
+	second.exits(125)
+	if want := "error: control socket: "; !strings.Contains(second.Output(), want) || !strings.Contains(second.Output(), "address already in use") {
+		t.Errorf("the output has no %q and no cause", want)
+	}
+	h.upgradeByCommand()
+	h.end(0)
+	// Nor does one take the place of what is no socket.
+	write(t, path, "precious")
+	cmd, addr, _ = ours(t, "notify", "--control", path)
+	third := start(t, cmd, addr)
+	third.exits(125)
+	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+}
+
+func TestAHolderRemovesTheControlSocketsOfKilledOnes(t *testing.T) {
+	t.Parallel()
+	cmd, addr, _ := ours(t, "notify")
+	first := start(t, cmd, addr)
+	first.saying("serves")
+	program := proctest.Adopt(t, first.pid())
+	left := socketOf(t, first)
+	first.Stop(syscall.SIGKILL)
+	program.Stop(syscall.SIGKILL)
+	if _, err := os.Lstat(left); err != nil {
+		t.Fatalf("a killed holder has left nothing: %v", err)
+	}
+	dir := filepath.Dir(left)
+	alive := filepath.Join(dir, fmt.Sprintf("run-%d.sock", os.Getpid())) // not yet listened on, it may be
+	young := filepath.Join(dir, fmt.Sprintf("run-%d.sock", 1<<30))
+	others := filepath.Join(dir, "run-mine.sock")
+	for _, path := range []string{alive, young, others} {
+		abandoned(t, path)
+	}
+	heard := filepath.Join(dir, fmt.Sprintf("run-%d.sock", 1<<30+1)) // of another container, say
+	ln, err := net.Listen("unix", heard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	hour := time.Now().Add(-time.Hour)
+	for _, path := range []string{left, alive, others, heard} {
+		if err := os.Chtimes(path, hour, hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, addr, _ := ours(t, "notify")
+	again.Env = append(again.Env, "XDG_RUNTIME_DIR="+filepath.Dir(dir))
+	second := start(t, again, addr)
+	second.saying("serves")
+	if _, err := os.Lstat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what the killed one has left is still there: %v", err)
+	}
+	for _, path := range []string{alive, young, others, heard, socketOf(t, second)} {
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("it is gone: %v", err)
+		}
+	}
+	second.end(0)
+}
+
+// socketOf is where the holder's control socket is by default.
+func socketOf(t *testing.T, h *holder) (path string) {
+	t.Helper()
+	for _, pair := range h.Cmd.Env { // the last one counts
+		if dir, ok := strings.CutPrefix(pair, "XDG_RUNTIME_DIR="); ok {
+			path = filepath.Join(dir, "handoff", fmt.Sprintf("run-%d.sock", h.Pid()))
+		}
+	}
+	return path
 }

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -177,6 +178,36 @@ func (h *holder) pid() int {
 		h.t.Fatal(err)
 	}
 	return pid
+}
+
+// begin sends the first part of a request, and waits until the program has it. finish sends the rest,
+// and fails the test unless there is an answer.
+func (h *holder) begin() (finish func()) {
+	h.t.Helper()
+	conn, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(proctest.Deadline(h.t))
+	answer := bufio.NewReader(conn)
+	fmt.Fprint(conn, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
+		if line, err := answer.ReadString('\n'); err != nil || line != want {
+			h.t.Fatalf("the answer begins with %q, %v, want %q", line, err, want)
+		}
+	}
+	return func() {
+		h.t.Helper()
+		fmt.Fprint(conn, "hello")
+		res, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			h.t.Fatalf("the request that was on its way: %v", err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK || string(body) != "hello" {
+			h.t.Errorf("the request that was on its way: %s, %q, %v", res.Status, body, err)
+		}
+	}
 }
 
 // end stops the holder, which exits with code.
