@@ -70,7 +70,7 @@ func (noRoom) SyscallConn() (syscall.RawConn, error) {
 
 func TestAnUpgradeThatFindsTheTableOfOpenFilesFullFailsAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	u := newUpgrader(t, Options{Command: os.Args[0], Args: []string{os.Args[0], "-test.run=^$"}})
+	u := newUpgrader(t, Options{Command: os.Args[0], Args: []string{os.Args[0], "-test.list=^$"}})
 	ln := listenLocal(t, u)
 	conns, _ := accepting(ln)
 	if err := u.Ready(); err != nil {

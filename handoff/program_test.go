@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -43,6 +44,14 @@ func startedAs(t *testing.T, path, argv0, dir string, env ...string) (program, w
 	return lines[0], lines[1]
 }
 
+// writeProgram holds off forks by parallel tests: a child that has the file open for
+// writing, until it executes something else, has this one's execution fail by ETXTBSY.
+func writeProgram(path string, data []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, data, 0o755)
+}
+
 // release makes dir/v1/app, this program, and dir/current, a link to v1.
 func release(t *testing.T) (dir, app string) {
 	t.Helper()
@@ -60,7 +69,7 @@ func release(t *testing.T) (dir, app string) {
 	}
 	if err := os.Link(self, app); err != nil { // another file system
 		data, rerr := os.ReadFile(self)
-		if err := errors.Join(rerr, os.WriteFile(app, data, 0o755)); err != nil {
+		if err := errors.Join(rerr, writeProgram(app, data)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,7 +129,7 @@ func TestThePathLeadsToTheNextVersion(t *testing.T) {
 	current := filepath.Join(dir, "current", "app")
 	got, _ := startedAs(t, current, current, "/")
 	next := filepath.Join(dir, "v2", "app")
-	if err := errors.Join(os.Mkdir(filepath.Dir(next), 0o755), os.WriteFile(next, []byte("#!/bin/sh\necho 2\n"), 0o755),
+	if err := errors.Join(os.Mkdir(filepath.Dir(next), 0o755), writeProgram(next, []byte("#!/bin/sh\necho 2\n")),
 		os.Symlink("v2", filepath.Join(dir, "new")), os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "current"))); err != nil {
 		t.Fatal(err)
 	}

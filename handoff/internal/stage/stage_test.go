@@ -231,7 +231,12 @@ func TestASetuidProgramIsNoStage(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	data, err := os.ReadFile(self(t))
 	program := filepath.Join(dir, "program")
-	if err := errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(program, data, 0o755), os.Chown(program, 65534, 65534),
+	// A child of a parallel test that has the file open for writing, until it executes
+	// something else, would have its execution fail by ETXTBSY.
+	syscall.ForkLock.RLock()
+	werr := os.WriteFile(program, data, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err := errors.Join(err, werr, os.Chmod(dir, 0o755), os.Chown(program, 65534, 65534),
 		os.Chmod(program, 0o755|os.ModeSetuid)); err != nil {
 		t.Fatal(err)
 	}
