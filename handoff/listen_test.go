@@ -4,7 +4,9 @@ package handoff
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -194,4 +196,58 @@ func TestAClosedListenerIsNotHandedOn(t *testing.T) {
 	}
 	kept.Close()
 	conn.Close()
+}
+
+func TestWhatIsKeptIsHandedOnUnderItsNameUntilItIsClosed(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{})
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	packets, err := net.ListenPacket("udp", local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	ln, err := net.Listen("tcp", local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	conn := dialTo(t, ln)
+	handedOn := func() string {
+		t.Helper()
+		files, _, err := u.exports()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeAll(files)
+		var all []string
+		for _, f := range files {
+			kind, _, _, _ := kindOf(int(f.Fd()))
+			all = append(all, fmt.Sprintf("%s: %v", f.Name(), kind))
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, f := range []File{{"log", file}, {"dns", packets.(*net.UDPConn)}, {"backend", conn.(*net.TCPConn)}} {
+		if err := u.Keep(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := handedOn(), "log: regular file, dns: UDP socket, backend: connected TCP socket"; got != want {
+		t.Errorf("handed on: %s, want %s", got, want)
+	}
+	packets.Close()
+	u.Forget(file)
+	if got, want := handedOn(), "backend: connected TCP socket"; got != want {
+		t.Errorf("after a Close and a Forget: %s, want %s", got, want)
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Errorf("a connection that is kept can't be used: %v", err)
+	}
+	if err := u.Keep(File{Name: "a:b", Conn: file}); !errors.Is(err, ErrBadName) {
+		t.Errorf("a bad name: %v", err)
+	}
 }
