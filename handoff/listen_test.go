@@ -251,3 +251,23 @@ func TestWhatIsKeptIsHandedOnUnderItsNameUntilItIsClosed(t *testing.T) {
 		t.Errorf("a bad name: %v", err)
 	}
 }
+
+func TestNobodyListensAtAClosedListenersAddress(t *testing.T) {
+	t.Parallel()
+	inherited, at := boundTCP(t, "inherited")
+	u := heir(t, []origin{{Ours: true, Network: "tcp", Address: at}}, inherited)
+	for name, address := range map[string]string{"inherited": at, "new": local} {
+		ln, err := u.Listen(name, "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "inherited" && ln.Addr().String() != at {
+			t.Errorf("listening on %s, want what was inherited on %s", ln.Addr(), at)
+		}
+		go ln.Accept() // one that waits keeps no socket open
+		if err := ln.Close(); err != nil {
+			t.Error(err)
+		}
+		wantClosed(t, ln.Addr())
+	}
+}
