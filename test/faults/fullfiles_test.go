@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
@@ -47,8 +48,8 @@ func fullFilesScenarios() (all []*scenario) {
 	return all
 }
 
-// upgradeWithFullTable has the calls fail from before the upgrade until it has failed or
-// worked.
+// upgradeWithFullTable has the calls fail from before the upgrade until it has failed, or
+// until they have failed in it a few times.
 func (s *service) upgradeWithFullTable(calls string) {
 	s.t.Helper()
 	tracer := exec.Command(proctest.RequireTool(s.t, "strace"), "-f", "-p", strconv.Itoa(s.old),
@@ -64,17 +65,23 @@ func (s *service) upgradeWithFullTable(calls string) {
 		s.t.Fatalf("strace: %v: %v", err, tracer.Wait())
 	}
 	s.hangUp()
-	proctest.Until(s.t, "the upgrade is over", func() error {
-		if log := s.log(); !strings.Contains(log, "upgrade failed") && !strings.Contains(log, "upgraded") {
-			return errors.New("it is not")
+	// Not until the upgrade is over where it works, for then the new generation starts a
+	// process (to see whether pidfds work), and strace 6.1 hangs when it is to let go
+	// of one that is between vfork and exec.
+	proctest.Until(s.t, "the upgrade has failed, or goes well", func() error {
+		if log := s.log(); !strings.Contains(log, "upgrade failed") && strings.Count(log, "Accept error") < 4 {
+			return errors.New("neither is in the log")
 		}
 		return nil
 	})
-	// It lets go of the processes and goes on with what ends it: that it was a signal.
 	if err := tracer.Process.Signal(syscall.SIGINT); err != nil {
 		s.t.Error(err)
 	}
-	_ = tracer.Wait()
+	patience := time.AfterFunc(5*time.Second, func() { tracer.Process.Kill() })
+	_ = tracer.Wait() // with what ended it: the signal
+	if !patience.Stop() {
+		s.t.Error("strace did not let go of the service")
+	}
 }
 
 // attached waits until strace has every thread, and keeps reading what it says.
