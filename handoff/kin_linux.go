@@ -20,9 +20,14 @@ const module = "github.com/handoff-dev/handoff"
 // read, isn't; nor is one that changes its user by being executed, which doesn't believe
 // its environment.
 //
+// Without /proc nothing is: there the new process can't see what has leaked.
+//
 // The file may be another one when it is executed; see startKin for what happens
 // then.
 func isKin(cmd *exec.Cmd) bool {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		return false
+	}
 	path := cmd.Path
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(cmd.Dir, path)
