@@ -90,13 +90,17 @@ func checkName(name string) error {
 // only.
 var listenVariables = []string{"LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD"}
 
-// exportEnv returns env with the protocol's variables for files, but for
-// LISTEN_PID.
+// exportEnv returns env with the protocol's variables for files, but for those that
+// name a pid, which the stage writes: what they are for this process would be seen in
+// /proc by who looks into the environment of the new one.
 func exportEnv(env []string, files []*os.File) []string {
 	out := make([]string, 0, len(env)+4)
 	for _, entry := range env {
 		key, _, _ := strings.Cut(entry, "=")
-		if !private(key) {
+		if key == "SYSTEMD_EXEC_PID" {
+			entry = key + "="
+		}
+		if !private(key) && key != "WATCHDOG_PID" {
 			out = append(out, entry)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/stage"
 	"golang.org/x/sys/unix"
@@ -37,6 +38,23 @@ func export(cmd *exec.Cmd, files []File) error {
 // startExporting starts cmd with files, which have their names, and with the
 // child's end of a link, which may be nil.
 func startExporting(cmd *exec.Cmd, files []*os.File, link *os.File) error {
+	self, err := ownExecutable()
+	if err != nil {
+		return err
+	}
+	return startStage(cmd, self, files, link)
+}
+
+// startKin is startExporting for a program that is built with this package: it is
+// its own stage. If it turns out to be another one, and is alive, it is ended, and the
+// error is errSilent.
+func startKin(cmd *exec.Cmd, files []*os.File, link *os.File) error {
+	return startStage(cmd, "", files, link)
+}
+
+// startStage starts program, which has a stage, in the place of cmd's; "" is
+// cmd's own.
+func startStage(cmd *exec.Cmd, program string, files []*os.File, link *os.File) error {
 	if cmd.Err != nil {
 		return cmd.Err
 	}
@@ -47,10 +65,6 @@ func startExporting(cmd *exec.Cmd, files []*os.File, link *os.File) error {
 	// came from the caller as well.
 	if stage.Setuid() || syscall.Getuid() != syscall.Geteuid() || syscall.Getgid() != syscall.Getegid() {
 		return fmt.Errorf("handoff: export: %w: this process runs with another user's or group's id than its caller's (setuid), where the environment can't be trusted", ErrUnsupported)
-	}
-	self, err := ownExecutable()
-	if err != nil {
-		return err
 	}
 	extra := slices.Clone(files)
 	env := exportEnv(cmd.Environ(), files)
@@ -63,21 +77,35 @@ func startExporting(cmd *exec.Cmd, files []*os.File, link *os.File) error {
 		return fmt.Errorf("handoff: export: %w", err)
 	}
 	defer reading.Close()
-	order := stage.Order{Path: cmd.Path, Report: 3 + len(extra), Listen: len(files) > 0}
+	order := stage.Order{Path: cmd.Path, Report: 3 + len(extra), Listen: len(files) > 0, InPlace: program == ""}
 	extra = append(extra, writing)
 	env = append(env, order.Encode())
+	if program == "" {
+		program = cmd.Path
+	}
 
-	err = startAs(cmd, self, env, extra)
+	err = startAs(cmd, program, env, extra)
 	writing.Close()
-	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) && wrong.Path == self {
-		// E2BIG, EAGAIN, ENOMEM: no matter of the stage's.
-		return &fs.PathError{Op: wrong.Op, Path: cmd.Path, Err: wrong.Err}
+	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) && wrong.Path == program {
+		// E2BIG, EAGAIN, ENOMEM: no matter of the stage's. ENOENT and the like: of
+		// cmd's own file.
+		return &fs.PathError{Op: "exec", Path: cmd.Path, Err: wrong.Err}
 	}
 	if err != nil {
 		return fmt.Errorf("handoff: export: %w", err)
 	}
+	if order.InPlace {
+		_ = reading.SetReadDeadline(time.Now().Add(kinWait))
+	}
 	return stageResult(cmd, reading)
 }
+
+// kinWait is how long a program that is built with this package may take until its
+// first package-level code says so.
+var kinWait = 5 * time.Second
+
+// errSilent: it has not said so.
+var errSilent = errors.New("handoff: the program is not built with this package, though its file says so")
 
 func closeAll(files []*os.File) {
 	for _, f := range files {
@@ -101,9 +129,16 @@ func stageResult(cmd *exec.Cmd, report io.Reader) error {
 	if err == nil && len(text) == 0 {
 		return nil
 	}
+	silent := errors.Is(err, os.ErrDeadlineExceeded)
+	if silent {
+		_ = cmd.Process.Kill()
+	}
 	// The stage is ending by itself; a plain Wait would wait for cmd's
 	// descendants too, of which there are none.
 	werr := cmd.Wait()
+	if silent {
+		return errSilent
+	}
 	if err != nil {
 		return fmt.Errorf("handoff: export of %s: %w", cmd.Path, err)
 	}

@@ -103,7 +103,13 @@ func (u *Upgrader) meetPredecessor() error {
 // own to be read, and that tells what this process inherits; so it counts as met.
 // The files are of hello.Inboxes, and the caller's.
 func greet(conn *link.Conn) (hello link.Hello, files []*os.File, err error) {
-	me := link.Hello{Version: link.Version, PID: os.Getpid(), Heirs: true}
+	// A link.Hello with what is a successor's. The whole type takes package json some
+	// time at its first use, and reading one has to wait for that.
+	me := struct {
+		Version int  `json:"version"`
+		PID     int  `json:"pid"`
+		Heirs   bool `json:"heirs"`
+	}{link.Version, os.Getpid(), true}
 	_ = conn.Send(linkWait, link.KindHello, me) // reading tells of a failure
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return hello, nil, err

@@ -8,9 +8,7 @@ import "github.com/handoff-dev/handoff/handoff/internal/foreign"
 func setOfFiles(files []foreign.File) *Set {
 	s := &Set{fds: ownFDs, slots: make([]slot, len(files))}
 	for i, f := range files {
-		e := Entry{Index: i, FD: f.FD, Name: f.Name}
-		e.Kind, e.text, e.Addr, e.RemoteAddr = s.fds.kindOf(e.FD)
-		s.slots[i].entry = e
+		s.slots[i] = slot{entry: Entry{Index: i, FD: f.FD, Name: f.Name}, unseen: true}
 	}
 	return s
 }

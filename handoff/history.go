@@ -23,21 +23,35 @@ const (
 type history struct {
 	mu      sync.Mutex
 	records []UpgradeRecord
-	current *UpgradeRecord // of the upgrade under way
-	since   time.Time      // of its present step
+	told    func() ([]UpgradeRecord, error) // by the predecessor, and not read yet
+	current *UpgradeRecord                  // of the upgrade under way
+	since   time.Time                       // of its present step
 }
 
-// adopt takes over what the predecessor has told, in place of what it told earlier.
-func (h *history) adopt(records []UpgradeRecord) {
+// adopt takes over what the predecessor has told, in place of what it told earlier. It
+// is read when somebody wants to know, for that takes longer than all the rest of what a
+// generation does before it accepts.
+func (h *history) adopt(told func() ([]UpgradeRecord, error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.records = records[max(0, len(records)-maxHistory):]
+	h.told = told
+}
+
+func (h *history) readLocked() {
+	if h.told == nil {
+		return
+	}
+	if records, err := h.told(); err == nil {
+		h.records = records[max(0, len(records)-maxHistory):]
+	}
+	h.told = nil
 }
 
 // all returns the records, the newest last.
 func (h *history) all() []UpgradeRecord {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.readLocked()
 	all := make([]UpgradeRecord, len(h.records))
 	for i, r := range h.records {
 		r.Phases = slices.Clone(r.Phases)
@@ -110,6 +124,7 @@ func (h *history) conclude(pid int, err error) *UpgradeRecord {
 	if err != nil {
 		r.fail(err)
 	}
+	h.readLocked()
 	h.records = append(h.records, *r)
 	h.records = h.records[max(0, len(h.records)-maxHistory):]
 	return r
@@ -149,6 +164,7 @@ func (r *UpgradeRecord) fail(err error) {
 func (h *history) drained(generation int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.readLocked()
 	for i := range h.records {
 		r := &h.records[i]
 		if r.From != generation || r.Outcome != "committed" || slices.ContainsFunc(r.Phases, func(p PhaseTime) bool { return p.Name == "drain" }) {

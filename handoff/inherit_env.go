@@ -100,8 +100,7 @@ func (p process) newSet(first, n int, names []string) *Set {
 		if names != nil {
 			e.Name = names[i]
 		}
-		e.Kind, e.text, e.Addr, e.RemoteAddr = p.fds.kindOf(e.FD)
-		s.slots[i].entry = e
+		s.slots[i] = slot{entry: e, unseen: true}
 	}
 	return s
 }

@@ -29,8 +29,9 @@ type Set struct {
 }
 
 type slot struct {
-	entry Entry
-	gone  bool // taken or closed: the descriptor's number may be somebody else's by now
+	entry  Entry
+	unseen bool // nobody has looked what it is: with a thousand, that takes its time
+	gone   bool // taken or closed: the descriptor's number may be somebody else's by now
 }
 
 // Entry tells of one inherited descriptor. It is a description only, FD is not
@@ -100,6 +101,16 @@ func (s *Set) Len() int {
 	return len(s.slots)
 }
 
+// lookLocked returns the entry of a slot, complete.
+func (s *Set) lookLocked(sl *slot) Entry {
+	if sl.unseen && !sl.gone {
+		e := &sl.entry
+		e.Kind, e.text, e.Addr, e.RemoteAddr = s.fds.kindOf(e.FD)
+		sl.unseen = false
+	}
+	return sl.entry
+}
+
 // All gives what nobody has taken, in the passed order, as of the moment the
 // iteration begins: taking and closing in the loop is fine.
 func (s *Set) All() iter.Seq[Entry] {
@@ -116,9 +127,9 @@ func (s *Set) left() []Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var left []Entry
-	for _, sl := range s.slots {
-		if !sl.gone {
-			left = append(left, sl.entry)
+	for i := range s.slots {
+		if sl := &s.slots[i]; !sl.gone {
+			left = append(left, s.lookLocked(sl))
 		}
 	}
 	return left
@@ -132,6 +143,7 @@ func (s *Set) Close() error {
 	var errs []error
 	for i := range s.slots {
 		if sl := &s.slots[i]; !sl.gone {
+			s.lookLocked(sl) // for who asks afterwards
 			sl.gone = true
 			if err := s.fds.close(sl.entry.FD); err != nil {
 				errs = append(errs, fmt.Errorf("handoff: close inherited %v: %w", sl.entry, os.NewSyscallError("close", err)))
@@ -163,7 +175,7 @@ func (s *Set) findLocked(sel Selector, w want) ([]int, error) {
 		case !sel.selects(sl.entry):
 		case sl.gone:
 			gone = true
-		case w.fits(sl.entry.Kind):
+		case w.fits(s.lookLocked(sl).Kind):
 			found = append(found, i)
 		case other == nil:
 			other = &sl.entry
@@ -187,12 +199,12 @@ func (s *Set) contentsLocked() string {
 	}
 	const most = 8
 	var all []string
-	for i, sl := range s.slots {
+	for i := range s.slots {
 		if i == most {
 			all = append(all, fmt.Sprintf("%d more", len(s.slots)-most))
 			break
 		}
-		all = append(all, sl.entry.String())
+		all = append(all, s.lookLocked(&s.slots[i]).String())
 	}
 	return strings.Join(all, "; ")
 }

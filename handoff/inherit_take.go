@@ -130,6 +130,12 @@ type inherited struct {
 // take takes the first untaken descriptor that match says yes to. match must
 // not use the Set.
 func (s *Set) take(match func(Entry) bool) (*inherited, bool) {
+	return s.takeOf(func(int, string) bool { return true }, match)
+}
+
+// takeOf is take among those whose index and name come into question. No other
+// is looked at.
+func (s *Set) takeOf(eligible func(index int, name string) bool, match func(Entry) bool) (*inherited, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// A program that takes a thousand takes them in their order, most often.
@@ -137,7 +143,8 @@ func (s *Set) take(match func(Entry) bool) (*inherited, bool) {
 		s.first++
 	}
 	for i := s.first; i < len(s.slots); i++ {
-		if sl := &s.slots[i]; !sl.gone && match(sl.entry) {
+		sl := &s.slots[i]
+		if !sl.gone && eligible(sl.entry.Index, sl.entry.Name) && match(s.lookLocked(sl)) {
 			sl.gone = true
 			return &inherited{Entry: sl.entry}, true
 		}

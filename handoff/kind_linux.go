@@ -10,7 +10,10 @@ import (
 
 // familyOf asks SO_DOMAIN and SO_PROTOCOL: an IP stream socket may also be SCTP,
 // which net.FileListener would serve as TCP without a word.
-func familyOf(fd int, _ unix.Sockaddr, class socketClass) string {
+func familyOf(fd int, bound unix.Sockaddr, class socketClass) string {
+	if _, ok := bound.(*unix.SockaddrUnix); ok {
+		return "unix"
+	}
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return "unknown"

@@ -13,13 +13,16 @@ import (
 // where kind.String says all there is to say. The addresses are nil for what is
 // no socket, or a socket of a family that the net package doesn't know.
 func kindOf(fd int) (kind Kind, text string, local, remote net.Addr) {
+	if sotype, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil {
+		return socketKindOf(fd, sotype)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return KindOther, fmt.Sprintf("file of unknown kind (fstat: %v)", err), nil, nil
 	}
 	switch uint32(st.Mode) & unix.S_IFMT {
 	case unix.S_IFSOCK:
-		return socketKindOf(fd)
+		return KindSocket, "socket of unknown type", nil, nil
 	case unix.S_IFIFO:
 		return KindFIFO, "", nil, nil
 	case unix.S_IFREG:
@@ -35,39 +38,36 @@ func kindOf(fd int) (kind Kind, text string, local, remote net.Addr) {
 	return KindOther, "", nil, nil
 }
 
-func socketKindOf(fd int) (Kind, string, net.Addr, net.Addr) {
-	sotype, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil {
-		return KindSocket, fmt.Sprintf("socket of unknown type (getsockopt: %v)", err), nil, nil
-	}
+// socketKindOf asks as little as it can: with a thousand sockets, each question
+// counts.
+func socketKindOf(fd, sotype int) (Kind, string, net.Addr, net.Addr) {
 	f := socketFacts{}
 	f.class, f.classText = classOf(sotype)
 	bound, err := unix.Getsockname(fd)
 	if err != nil {
 		bound = nil
 	}
-	peer, err := unix.Getpeername(fd)
-	if err != nil {
-		peer = nil
-	} else {
-		f.connected = true
+	accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	known := err == nil
+	var peer unix.Sockaddr
+	if accepts == 0 { // who listens has no peer
+		if peer, err = unix.Getpeername(fd); err != nil {
+			peer = nil
+		} else {
+			f.connected = true
+		}
 	}
 	f.family = familyOf(fd, bound, f.class)
-	f.listening = listens(fd, bound, f.connected) && f.class != classDatagram
+	f.listening = accepts != 0 || !known && !f.connected && isBound(bound)
+	f.listening = f.listening && f.class != classDatagram
 
 	kind, text := f.kind()
 	return kind, text, addrOf(bound, f.class), addrOf(peer, f.class)
 }
 
-// listens asks SO_ACCEPTCONN. Where the system doesn't answer that (Darwin), a
-// bound stream socket without a peer is taken for a listener.
-func listens(fd int, bound unix.Sockaddr, connected bool) bool {
-	if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil {
-		return v != 0
-	}
-	if connected {
-		return false
-	}
+// isBound is for where SO_ACCEPTCONN isn't answered (Darwin): there a bound stream
+// socket without a peer is taken for a listener.
+func isBound(bound unix.Sockaddr) bool {
 	switch sa := bound.(type) {
 	case *unix.SockaddrInet4:
 		return sa.Port != 0

@@ -107,28 +107,31 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 // claim takes the inherited socket that Listen's documentation promises for a
 // request, or returns nil.
 func (u *Upgrader) claim(name, network string, want endpoint, address string) *inherited {
-	origin := func(e Entry) (o origin) {
-		if e.Index < len(u.origins) {
-			o = u.origins[e.Index]
+	originOf := func(index int) (o origin) {
+		if index < len(u.origins) {
+			o = u.origins[index]
 		}
 		return o
 	}
-	fits := func(e Entry) bool {
-		return kindFamily(e.Kind) == netFamily(network) && reachable(origin(e))
-	}
 	same := func(e Entry) bool { return want.specific() && bound(e.Addr) == want }
-	rules := []func(Entry) bool{
-		func(e Entry) bool { // ours, asked for in the same words
-			o := origin(e)
-			return e.Name == name && o.Ours && (o.Address == address || same(e))
+	always := func(Entry) bool { return true }
+	for _, rule := range []struct {
+		eligible func(index int, name string) bool
+		match    func(Entry) bool
+	}{
+		{ // ours, asked for in the same words
+			func(i int, n string) bool { return n == name && originOf(i).Ours },
+			func(e Entry) bool { return originOf(e.Index).Address == address || same(e) },
 		},
-		func(e Entry) bool { return e.Name == name && !origin(e).Ours && same(e) },
-		func(e Entry) bool { return e.Name == name && !origin(e).Ours && name != "" },
-		func(e Entry) bool { return u.asked(origin(e), network, address) },
-		same,
-	}
-	for _, rule := range rules {
-		if in, ok := u.inherited.take(func(e Entry) bool { return fits(e) && rule(e) }); ok {
+		{func(i int, n string) bool { return n == name && !originOf(i).Ours }, same},
+		{func(i int, n string) bool { return n == name && !originOf(i).Ours && name != "" }, always},
+		{func(i int, _ string) bool { return u.asked(originOf(i), network, address) }, always},
+		{func(int, string) bool { return true }, same},
+	} {
+		in, ok := u.inherited.takeOf(rule.eligible, func(e Entry) bool {
+			return kindFamily(e.Kind) == netFamily(network) && reachable(originOf(e.Index)) && rule.match(e)
+		})
+		if ok {
 			return in
 		}
 	}

@@ -27,9 +27,10 @@ type goAway struct {
 	// code, which has the list of connections, serve another's
 	// (http.Server.TLSNextProto).
 	twin *http.Server
-	// serve serves a net.Conn; nil if net/http has no way to do that. Then there is
-	// the second GOAWAY alone.
-	serve func(*http.Server, *tls.Conn, http.Handler)
+	// direct: net/http has a way to serve a net.Conn. Without one there is the second
+	// GOAWAY alone.
+	direct bool
+	once   sync.Once // for the twin's HTTP/2, see setUp
 
 	mu       sync.Mutex
 	conns    map[*http2Conn]struct{}
@@ -54,11 +55,14 @@ func newGoAways(srv *http.Server) (all []*goAway) {
 			ReadTimeout: srv.ReadTimeout,
 			ErrorLog:    srv.ErrorLog,
 		}
-		_ = twin.Serve(closedListener{}) // sets up HTTP/2, then finds nothing to serve
-		if len(twin.TLSNextProto) == 0 {
-			return nil
-		}
-		all = append(all, &goAway{twin: twin, serve: twin.TLSNextProto[plainHTTP2], conns: make(map[*http2Conn]struct{})})
+		all = append(all, &goAway{twin: twin, conns: make(map[*http2Conn]struct{})})
+	}
+	all[0].setUp()
+	if len(all[0].twin.TLSNextProto) == 0 {
+		return nil
+	}
+	for _, g := range all {
+		g.direct = all[0].twin.TLSNextProto[plainHTTP2] != nil
 	}
 	srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	for proto := range all[0].twin.TLSNextProto {
@@ -72,12 +76,24 @@ func newGoAways(srv *http.Server) (all []*goAway) {
 	return all
 }
 
+// setUp has the twin set up HTTP/2. It waits for the first connection, for all of
+// them at once would add half a millisecond to a start.
+func (g *goAway) setUp() {
+	g.once.Do(func() { _ = g.twin.Serve(closedListener{}) }) // which finds nothing to serve
+}
+
+// serve serves a net.Conn, if it is direct.
+func (g *goAway) serve(srv *http.Server, c *tls.Conn, h http.Handler) {
+	g.twin.TLSNextProto[plainHTTP2](srv, c, h)
+}
+
 // serveAs serves a connection that speaks a protocol of http.Server.TLSNextProto.
 func (g *goAway) serveAs(proto string, srv *http.Server, c *tls.Conn, h http.Handler) {
+	g.setUp()
 	switch {
-	case g.serve != nil && proto == "h2":
+	case g.direct && proto == "h2":
 		g.serveTLS(srv, c, h)
-	case g.serve != nil && proto == plainHTTP2:
+	case g.direct && proto == plainHTTP2:
 		g.servePlain(srv, c, h)
 	default:
 		g.twin.TLSNextProto[proto](srv, c, h)
@@ -115,7 +131,7 @@ func (g *goAway) servePlain(srv *http.Server, c *tls.Conn, h http.Handler) {
 
 // tells reports whether the clients are told without the help of an answer.
 func (d *httpDrain) tells(r *http.Request) bool {
-	return len(d.goAway) > 0 && d.goAway[0].serve != nil && r.ProtoMajor == 2
+	return len(d.goAway) > 0 && d.goAway[0].direct && r.ProtoMajor == 2
 }
 
 // drain sends the first GOAWAY, and the second when the time has come or nobody has
@@ -131,7 +147,7 @@ func (g *goAway) drain(patience context.Context) {
 		go c.leave()
 	}
 	g.mu.Unlock()
-	if g.serve != nil {
+	if g.direct {
 		ctx, cancel := context.WithTimeout(patience, goAwayNotice)
 		<-ctx.Done()
 		cancel()

@@ -119,7 +119,8 @@ func (u *Upgrader) storeIndex(stored []*shared) {
 
 // readIndex finds out, after a crash, where the inherited sockets come from.
 func (u *Upgrader) readIndex() {
-	in, ok := u.inherited.take(func(e Entry) bool { return e.Name == storeIndex && (e.Kind == KindMemfd || e.Kind == KindFile) })
+	in, ok := u.inherited.takeOf(func(_ int, name string) bool { return name == storeIndex },
+		func(e Entry) bool { return e.Kind == KindMemfd || e.Kind == KindFile })
 	if !ok {
 		return
 	}

@@ -25,7 +25,7 @@ type successor struct {
 	porter  *mover // sends those with state
 	inbox   *notify.Receiver
 	hello   link.Hello
-	past    *link.History // of former upgrades; nil if there are none
+	past    func() *link.History // of former upgrades; nil if there are none
 	// sibling: it is to be the child of our parent, which is the service manager.
 	sibling bool
 	pidfd   *os.File // of a sibling
@@ -113,7 +113,7 @@ func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() 
 	if d, o := u.exportControl(); d != nil {
 		s.inboxes, s.hello.Control = append(s.inboxes, d), o
 	}
-	s.past = u.past()
+	s.past = u.past
 	return s, nil
 }
 

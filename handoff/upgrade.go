@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,33 @@ func newWithPeer(opts Options, peer foreign.Peer) (*Upgrader, error) {
 	if err != nil {
 		return nil, err
 	}
+	signals := make(chan os.Signal, 16)
+	heeded := heed(signals, append(slices.Clone(opts.UpgradeSignals), opts.StopSignals...))
+	u, err := newHeeding(opts, peer, signals)
+	<-heeded
+	if err != nil {
+		signal.Stop(signals)
+		return nil, err
+	}
+	go u.loop()
+	return u, nil
+}
+
+// heed begins to listen to signals, and closes what it returns when it does. It takes
+// threads to be started, of which a caller can make use on another CPU.
+func heed(c chan<- os.Signal, which []os.Signal) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if len(which) > 0 { // none are all
+			signal.Notify(c, which...)
+		}
+	}()
+	return done
+}
+
+// newHeeding is New with the channel of the signals, and without the loop.
+func newHeeding(opts Options, peer foreign.Peer, signals chan os.Signal) (*Upgrader, error) {
 	set, origins, err := inheritFrom(peer.Predecessor, opts.Inherit)
 	if err != nil {
 		return nil, err
@@ -104,7 +132,7 @@ func newWithPeer(opts Options, peer foreign.Peer) (*Upgrader, error) {
 		inherited:  set,
 		origins:    origins,
 		events:     make(chan occurrence),
-		signals:    make(chan os.Signal, 16),
+		signals:    signals,
 		done:       make(chan struct{}),
 		looped:     make(chan struct{}),
 		orphaned:   make(chan struct{}),
@@ -125,10 +153,6 @@ func newWithPeer(opts Options, peer foreign.Peer) (*Upgrader, error) {
 	if u.machine.awaiting || peer.Predecessor != nil {
 		u.gates = gatePaused
 	}
-	if all := append(append([]os.Signal(nil), opts.UpgradeSignals...), opts.StopSignals...); len(all) > 0 {
-		signal.Notify(u.signals, all...)
-	}
-	go u.loop()
 	return u, nil
 }
 

@@ -95,11 +95,13 @@ func (u *Upgrader) sendHistory(past *link.History) {
 
 // learnHistory takes what the predecessor tells of former upgrades.
 func (u *Upgrader) learnHistory(m link.Message) {
-	var past link.History
-	var records []UpgradeRecord
-	if m.Decode(&past) == nil && json.Unmarshal(past.Upgrades, &records) == nil {
-		u.history.adopt(records)
-	}
+	u.history.adopt(func() (records []UpgradeRecord, err error) {
+		var past link.History
+		if err = m.Decode(&past); err == nil {
+			err = json.Unmarshal(past.Upgrades, &records)
+		}
+		return records, err
+	})
 }
 
 // preflight runs the check command before the successor is started, if there is one.

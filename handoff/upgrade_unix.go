@@ -32,19 +32,33 @@ func (s *successor) launch() error {
 	// Aside, for the hello of a thousand sockets is more than a socket's buffer
 	// holds; most are there before the process is.
 	go s.greet(ours)
-	start := func(cmd *exec.Cmd) error { return startExporting(cmd, s.files, theirs) }
-	if s.sibling {
-		again := *s.cmd
-		s.pidfd, err = startSibling(s.cmd, start)
-		if errors.Is(err, syscall.EINVAL) && s.cmd.Process == nil {
-			s.cmd = &again
-			err = start(s.cmd)
-		}
-	} else {
-		err = start(s.cmd)
+	err = errSilent
+	if isKin(s.cmd) {
+		err = s.begin(func(cmd *exec.Cmd) error { return startKin(cmd, s.files, theirs) })
+	}
+	if err == errSilent {
+		err = s.begin(func(cmd *exec.Cmd) error { return startExporting(cmd, s.files, theirs) })
 	}
 	if err != nil {
 		ours.Close()
+	}
+	return err
+}
+
+// begin starts the process, as a sibling if it is to be one and can. After an error
+// from which another attempt can follow, cmd is as it was.
+func (s *successor) begin(start func(*exec.Cmd) error) (err error) {
+	fresh := *s.cmd
+	if s.sibling {
+		s.pidfd, err = startSibling(s.cmd, start)
+	}
+	if !s.sibling || errors.Is(err, syscall.EINVAL) && s.cmd.Process == nil {
+		again := fresh
+		s.cmd = &again
+		err = start(s.cmd)
+	}
+	if err == errSilent {
+		s.cmd = &fresh
 	}
 	return err
 }
@@ -62,8 +76,8 @@ func (s *successor) greet(l *link.Conn) {
 		hello.Inboxes = nil
 		_ = l.Send(time.Minute, link.KindHello, hello, files[len(s.hello.Inboxes):]...)
 	}
-	if s.past != nil {
-		_ = l.Send(time.Minute, link.KindHistory, s.past)
+	if past := s.past(); past != nil {
+		_ = l.Send(time.Minute, link.KindHistory, past)
 	}
 }
 

@@ -88,6 +88,7 @@ func Read(pid int) (*Process, error) { return read(pid) }
 // facts are what the relation of two processes is told by.
 type facts struct {
 	pid, parent int
+	inner       string // its pid in its own pid namespace
 	started     uint64 // in ticks since the start of the machine
 	own         bool   // LISTEN_PID names it
 	executable  string

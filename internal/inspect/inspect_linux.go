@@ -38,7 +38,7 @@ func read(pid int) (*Process, error) {
 	p.Unit = unitOf(pid)
 	p.ExecutableState = executableState(pid)
 	p.Handoff = builtWithHandoff(proc(pid, "exe"))
-	p.Environment = listenVariables(pid)
+	p.Environment = listenVariables(pid, own.inner)
 	if p.Descriptors, err = descriptors(pid); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,8 @@ func factsOf(pid int) (facts, map[string]string, error) {
 	if len(pids) > 0 {
 		inner = pids[len(pids)-1]
 	}
-	f.own = listenVariables(pid)["LISTEN_PID"] == inner
+	f.own = listenVariables(pid, inner)["LISTEN_PID"] == inner
+	f.inner = inner
 	return f, status, nil
 }
 
@@ -94,13 +95,24 @@ func started(pid int) uint64 {
 	return n
 }
 
-func listenVariables(pid int) map[string]string {
+// listenVariables are those of process pid, whose number is inner in its own pid
+// namespace. A generation that was started directly by another one has written
+// LISTEN_PID itself, which /proc doesn't show; what shows is that it was asked to.
+func listenVariables(pid int, inner string) map[string]string {
 	vars := map[string]string{}
 	text, _ := os.ReadFile(proc(pid, "environ"))
+	asked := false
 	for entry := range strings.SplitSeq(string(text), "\x00") {
-		if name, value, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(name, "LISTEN_") {
+		name, value, ok := strings.Cut(entry, "=")
+		switch {
+		case ok && strings.HasPrefix(name, "LISTEN_"):
 			vars[name] = value
+		case ok && name == "HANDOFF_STAGE":
+			asked = true
 		}
+	}
+	if asked && vars["LISTEN_FDS"] != "" {
+		vars["LISTEN_PID"] = inner
 	}
 	return vars
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/handoff-dev/handoff/test/bench/record"
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -20,6 +21,9 @@ func main() {
 		os.Exit(front())
 	}
 	os.Unsetenv(workerVariable)
+	// The servers get what a service manager gives them, and nothing that the caller has
+	// left open.
+	_ = unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
 	// Not Ignore, which the servers would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	switch err := command(untilEOF(os.Stdin), os.Args[1:], os.Stdout); {

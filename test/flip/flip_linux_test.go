@@ -24,7 +24,8 @@ type service struct {
 	*graceful.Server
 	memo string
 	fail string
-	line *bufio.Reader // of the connection that it keeps
+	conn net.Conn      // that it keeps
+	line *bufio.Reader // of it
 }
 
 func start(t *testing.T, executable string) *service {
@@ -51,10 +52,7 @@ func (s *service) start(executable string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(proctest.Deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	s.line = bufio.NewReader(conn)
+	s.conn, s.line = conn, bufio.NewReader(conn)
 	t.Cleanup(func() {
 		if strings.Contains(s.First.Output(), "DATA RACE") {
 			t.Errorf("a data race:\n%s", s.First.Output())
@@ -100,6 +98,9 @@ func (s *service) hasAll(pid int, successor bool) {
 	}
 	if got := r.Header.Get("X-Pid"); got != strconv.Itoa(pid) {
 		s.T.Errorf("HTTP was answered by %s, not %d", got, pid)
+	}
+	if err := s.conn.SetDeadline(proctest.Deadline(s.T)); err != nil { // now, for a build may have come before
+		s.T.Fatal(err)
 	}
 	line, err := s.line.ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != strconv.Itoa(pid) {

@@ -198,7 +198,7 @@ func TestAStageWithJunkNeverRunsMain(t *testing.T) {
 	path := plain(t, "1")
 	all := things(t)
 	orders := []string{"x", "3", "3 1", "3 1 ", "3 2 ", "1 1 /bin/true", "0 0 /bin/true", "2 1 /bin/true", "-1 0 /bin/true", "x 1 /bin/true",
-		"3 1 /nonexistent", "3 0 ./nonexistent", "3 1 /etc/passwd", "3 1 /", "3 0 \xff", "99999999999 1 /nonexistent", "9223372036854775808 1 /bin/true", "  /bin/true"}
+		"3 4 /bin/true", "3 123 x", "3 1 /nonexistent", "3 0 ./nonexistent", "3 1 /etc/passwd", "3 1 /", "3 0 \xff", "99999999999 1 /nonexistent", "9223372036854775808 1 /bin/true", "  /bin/true"}
 	for _, value := range junk {
 		orders = append(orders, value, "3 1 /nonexistent/"+value[:min(len(value), 100)])
 	}
@@ -213,6 +213,16 @@ func TestAStageWithJunkNeverRunsMain(t *testing.T) {
 	}
 	for fd := range len(all) + 2 { // a report to each thing, and to what is closed
 		check(fmt.Sprintf("%d 1 /nonexistent", 3+fd), all)
+	}
+}
+
+func TestAProgramThatIsItsOwnStageClosesNoDescriptorThatNobodyPassed(t *testing.T) {
+	t.Parallel()
+	for fd := 3; fd < 12; fd++ { // some are the runtime's own by then
+		out, code := brief(t, plain(t, "1"), "service", map[string]string{"HANDOFF_STAGE": fmt.Sprintf("%d 2 /nonexistent", fd)}, nil, "-once")
+		if out != "" || code != 126 {
+			t.Errorf("descriptor %d: output %q, exit status %d", fd, out, code)
+		}
 	}
 }
 

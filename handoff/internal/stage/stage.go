@@ -7,6 +7,9 @@
 // isn't meant for the target, and becomes the target by execve(2), keeping the
 // pid. Other packages' init functions may run before it: it imports little, so
 // that few do.
+//
+// A target that has this package itself may be started directly, with
+// Order.InPlace: then it does all that in its own init, without the execve.
 package stage
 
 // Variable tells a process that it is a stage, and which file it is to become.

@@ -44,14 +44,15 @@ func TestEachVariableNamesTheProcessThatItIsMeantFor(t *testing.T) {
 
 func TestAnOrderIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	for _, o := range []Order{{Path: "/bin/true", Report: 3}, {Path: "./a b  c", Report: 1000, Listen: true}, {Path: "=\n", Report: 4}} {
+	for _, o := range []Order{{Path: "/bin/true", Report: 3}, {Path: "./a b  c", Report: 1000, Listen: true}, {Path: "=\n", Report: 4},
+		{Path: "/bin/true", Report: 5, InPlace: true}, {Path: "/bin/true", Report: 5, Listen: true, InPlace: true}} {
 		value, ok := strings.CutPrefix(o.Encode(), Variable+"=")
 		got, decoded := decode(value)
 		if !ok || !decoded || got != o {
 			t.Errorf("%+v is written %q and read %+v", o, value, got)
 		}
 	}
-	for _, value := range []string{"", "3", "3 1", "3 1 ", "x 1 /bin/true", "2 1 /bin/true", "-1 1 /bin/true", "/bin/true", "3  /bin/true"[:2]} {
+	for _, value := range []string{"", "3", "3 1", "3 1 ", "x 1 /bin/true", "2 1 /bin/true", "-1 1 /bin/true", "/bin/true", "3  /bin/true"[:2], "3 x /bin/true", "3 4 /bin/true", "3 -1 /bin/true", "3 01 /bin/true", "3 12 /bin/true", "3  /bin/true"} {
 		if o, ok := decode(value); ok {
 			t.Errorf("%q is read as %+v", value, o)
 		}

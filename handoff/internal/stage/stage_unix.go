@@ -4,6 +4,7 @@ package stage
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,20 +23,34 @@ type Order struct {
 	Report int
 	// Listen tells whether LISTEN_PID is to be written.
 	Listen bool
+	// InPlace: Path is what runs already, for it is built with this package. It
+	// need not be executed once more, unless a descriptor has to be closed of which
+	// nobody can tell whether it came from the parent or was opened by this
+	// program's C libraries: an execve is right in both cases.
+	InPlace bool
 }
+
+// The bits of an order.
+const (
+	listenBit = 1 << iota
+	inPlaceBit
+)
 
 // Encode returns the environment entry that makes a process a stage.
 func (o Order) Encode() string {
-	listen := "0"
+	bits := 0
 	if o.Listen {
-		listen = "1"
+		bits |= listenBit
 	}
-	return Variable + "=" + strconv.Itoa(o.Report) + " " + listen + " " + o.Path
+	if o.InPlace {
+		bits |= inPlaceBit
+	}
+	return Variable + "=" + strconv.Itoa(o.Report) + " " + strconv.Itoa(bits) + " " + o.Path
 }
 
 func decode(value string) (o Order, ok bool) {
 	report, rest, _ := strings.Cut(value, " ")
-	listen, path, ok := strings.Cut(rest, " ")
+	flags, path, ok := strings.Cut(rest, " ")
 	if !ok || path == "" {
 		return o, false
 	}
@@ -43,7 +58,11 @@ func decode(value string) (o Order, ok bool) {
 	if err != nil || fd < 3 {
 		return o, false
 	}
-	return Order{Path: path, Report: fd, Listen: listen == "1"}, true
+	bits := strings.Index("0123", flags)
+	if len(flags) != 1 || bits < 0 {
+		return o, false
+	}
+	return Order{Path: path, Report: fd, Listen: bits&listenBit != 0, InPlace: bits&inPlaceBit != 0}, true
 }
 
 // Exit codes of a stage that did not become its target, after the shell's.
@@ -74,6 +93,16 @@ func init() {
 	o, ok := decode(value)
 	if !ok {
 		os.Exit(exitRefused)
+	}
+	if o.InPlace && !passed(o.Report) {
+		os.Exit(exitRefused) // it may be the runtime's own
+	}
+	if o.InPlace && !leaked(o.Report+1) {
+		settle(o.Listen)
+		// The parent knows by it that this is a program of its own kind.
+		syscall.Close(o.Report)
+		takeLink()
+		return
 	}
 	syscall.CloseOnExec(o.Report)
 	closeOnExecFrom(o.Report + 1)
@@ -130,30 +159,64 @@ func parseLink(value string, pid int) (fd int, ok bool) {
 // environment returns env as the target is to see it: each variable that names
 // the pid of the process that it is meant for names this one.
 func environment(env []string, listen bool, pid int) []string {
-	own := strconv.Itoa(pid)
-	out := make([]string, 0, len(env)+2)
-	watchdog := false
-	for _, entry := range env {
-		key, value, _ := strings.Cut(entry, "=")
-		switch key {
-		case Variable, "LISTEN_PID", "LISTEN_PIDFDID", "WATCHDOG_PID":
-			continue
-		case LinkVariable:
-			entry = LinkVariable + "=" + value + " " + own
-		case "SYSTEMD_EXEC_PID":
-			entry = key + "=" + own
-		case "WATCHDOG_USEC":
-			watchdog = true
+	lookup := func(key string) (string, bool) {
+		for _, entry := range env {
+			if k, value, _ := strings.Cut(entry, "="); k == key {
+				return value, true
+			}
 		}
-		out = append(out, entry)
+		return "", false
 	}
-	if listen {
-		out = append(out, "LISTEN_PID="+own)
+	changes := changes(lookup, listen, pid)
+	out := make([]string, 0, len(env)+2)
+	for _, entry := range env {
+		key, _, _ := strings.Cut(entry, "=")
+		if !slices.ContainsFunc(changes, func(c change) bool { return c.key == key }) {
+			out = append(out, entry)
+		}
 	}
-	if watchdog {
-		out = append(out, "WATCHDOG_PID="+own)
+	for _, c := range changes {
+		if c.value != "" {
+			out = append(out, c.key+"="+c.value)
+		}
 	}
 	return out
+}
+
+// settle makes the same changes to the environment of this very process.
+func settle(listen bool) {
+	for _, c := range changes(syscall.Getenv, listen, syscall.Getpid()) {
+		if c.value != "" {
+			_ = syscall.Setenv(c.key, c.value) // the key is good
+		} else {
+			_ = syscall.Unsetenv(c.key)
+		}
+	}
+}
+
+// change is one to the environment. Without a value the variable goes.
+type change struct{ key, value string }
+
+// changes are those that make an environment mean process pid.
+func changes(lookup func(string) (string, bool), listen bool, pid int) []change {
+	own := strconv.Itoa(pid)
+	when := func(condition bool, value string) string {
+		if condition {
+			return value
+		}
+		return ""
+	}
+	_, watchdog := lookup("WATCHDOG_USEC")
+	_, systemd := lookup("SYSTEMD_EXEC_PID")
+	link, linked := lookup(LinkVariable)
+	return []change{
+		{Variable, ""},
+		{"LISTEN_PIDFDID", ""},
+		{"LISTEN_PID", when(listen, own)},
+		{"WATCHDOG_PID", when(watchdog, own)},
+		{"SYSTEMD_EXEC_PID", when(systemd, own)},
+		{LinkVariable, when(linked, link+" "+own)},
+	}
 }
 
 func report(fd int, err error) {
