@@ -2,42 +2,41 @@ package handoff
 
 import (
 	"crypto/tls"
-	"math/rand/v2"
+	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 )
 
 // connSet is the set of a server's open connections.
 type connSet struct {
 	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	empty chan struct{} // closed when there is none; nil if nobody waits
-	// handOver, if not nil, takes connections that can leave.
-	handOver func(*emigrant)
+	conns map[io.Closer]struct{} // a net.Conn or a guest
+	empty chan struct{}          // closed when there is none; nil if nobody waits
+	// to, if not nil, takes connections that can leave.
+	to taker
 
 	requests atomic.Uint64 // that its server has begun to answer
 	from     map[*listener]struct{}
 }
 
-func (s *connSet) add(c net.Conn) {
+func (s *connSet) add(c io.Closer) {
 	s.mu.Lock()
 	if s.conns == nil {
-		s.conns = make(map[net.Conn]struct{})
+		s.conns = make(map[io.Closer]struct{})
 	}
 	s.conns[c] = struct{}{}
-	moving := s.handOver != nil
+	to := s.to
 	s.mu.Unlock()
-	if m, ok := c.(movable); ok && moving {
-		m.leave()
+	if m, ok := c.(movable); ok && to != nil {
+		if e := m.leave(); e != nil {
+			to.send(e)
+		}
 	}
 }
 
-func (s *connSet) remove(c net.Conn) {
+func (s *connSet) remove(c io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -53,10 +52,10 @@ func (s *connSet) len() int {
 	return len(s.conns)
 }
 
-func (s *connSet) all() []net.Conn {
+func (s *connSet) all() []io.Closer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	conns := make([]net.Conn, 0, len(s.conns))
+	conns := make([]io.Closer, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
@@ -95,23 +94,64 @@ func (s *connSet) dismissGuests() {
 	}
 }
 
-// move has all connections that can leave go to handOver, now or when they can.
-func (s *connSet) move(handOver func(*emigrant)) {
+// taker takes connections away.
+type taker interface {
+	// send takes one that has left.
+	send(*emigrant)
+	// fetch takes those that next returns, at most so many at a time, until there are
+	// none. What it has no room for isn't asked for, and goes on as before.
+	fetch(next func(most int) []*emigrant)
+}
+
+// move has all connections that can leave go to a taker, now or when they can.
+func (s *connSet) move(to taker) {
 	s.mu.Lock()
-	s.handOver = handOver
+	s.to = to
 	s.mu.Unlock()
-	for _, c := range s.all() {
-		if m, ok := c.(movable); ok {
-			m.leave()
+	all := s.byListener()
+	to.fetch(func(most int) (left []*emigrant) {
+		for len(all) > 0 && len(left) < most {
+			if m, ok := all[0].(movable); ok {
+				if e := m.leave(); e != nil {
+					left = append(left, e)
+				}
+			}
+			all = all[1:]
 		}
+		return left
+	})
+}
+
+// byListener returns all connections, those of a listener together: they can be sent in
+// one message.
+func (s *connSet) byListener() []io.Closer {
+	all := s.all()
+	s.mu.Lock()
+	listeners := len(s.from)
+	s.mu.Unlock()
+	if listeners < 2 {
+		return all
 	}
+	at := make(map[*listener][]io.Closer)
+	for _, c := range all {
+		var from *listener
+		if m, ok := c.(movable); ok {
+			from = m.cameFrom()
+		}
+		at[from] = append(at[from], c)
+	}
+	all = all[:0]
+	for _, conns := range at {
+		all = append(all, conns...)
+	}
+	return all
 }
 
 // taker returns who takes connections that can leave.
-func (s *connSet) taker() func(*emigrant) {
+func (s *connSet) taker() taker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.handOver
+	return s.to
 }
 
 // state is the hook for a server's connections. It counts those that come from a
@@ -177,123 +217,3 @@ func (s *connSet) wrap(c net.Conn, from *listener) net.Conn {
 	}
 	return c
 }
-
-// movable is a connection that is counted and may leave.
-type movable interface {
-	leave()
-	setIdle(bool)
-}
-
-// servedConn is what tcpConn and unixConn have in common.
-type servedConn struct {
-	idle  idleness
-	set   *connSet
-	from  *listener // nil: it stays
-	home  *listener // where it came in, if that is known
-	inner socketConn
-	asked atomic.Int32 // requests while its server drains
-	http2 atomic.Bool  // its protocol has its own farewell
-	turn  float32      // when in a farewell, from 0 to 1
-
-	handed atomic.Bool // it was handed over; what Close closes is a copy
-}
-
-// socketConn is what *net.TCPConn and *net.UnixConn have in common.
-type socketConn interface {
-	net.Conn
-	syscall.Conn
-}
-
-func (c *servedConn) init(s *connSet, from *listener, inner socketConn) {
-	c.set, c.from, c.inner = s, from, inner
-	c.turn = rand.Float32()
-	c.idle.fresh = true
-	c.idle.setDeadline = inner.SetReadDeadline
-}
-
-func (c *servedConn) setIdle(idle bool) { c.idle.state(idle) }
-
-func (c *servedConn) leave() {
-	if c.from != nil {
-		c.idle.leave()
-	}
-}
-
-func (c *servedConn) read(p []byte) (int, error) {
-	for {
-		if err := c.idle.begin(len(p)); err != nil {
-			return 0, err
-		}
-		n, err := c.inner.Read(p)
-		if err = c.idle.end(n, err); err != errStay {
-			return n, err
-		}
-		if !hasBytes(c.inner) {
-			return 0, os.ErrDeadlineExceeded
-		}
-	}
-}
-
-func (c *servedConn) setBothDeadlines(t time.Time) error {
-	if err := c.idle.setReadDeadline(t); err != nil {
-		return err
-	}
-	return c.inner.SetWriteDeadline(t)
-}
-
-// finish closes the connection or, if it has been found idle and is to leave,
-// hands it over. self is how the set knows it.
-func (c *servedConn) finish(self net.Conn) error {
-	if c.idle.isLeaving() && c.handed.CompareAndSwap(false, true) {
-		// It stays in the set until it is somebody else's.
-		c.set.taker()(&emigrant{conn: c.inner, from: c.from, gone: func() { c.set.remove(self) }})
-		return nil
-	}
-	err := c.inner.Close()
-	c.set.remove(self)
-	return err
-}
-
-// dismiss tells whether the answer to a request that came while the server drains
-// is to be the connection's last here. One that stays has its turn in the farewell.
-// One that can leave does so after the answer, unless its client was so quick that
-// net/http has taken the first byte of the next request already. That may happen
-// more than once, but if it goes on, net/http does something that idleness doesn't
-// know.
-func (c *servedConn) dismiss(f *farewell) bool {
-	if c.stays() {
-		return f.due(c.turn)
-	}
-	const chances = 32
-	return c.asked.Add(1) > chances
-}
-
-// emigrant is an idle connection on its way to the successor.
-type emigrant struct {
-	conn socketConn
-	from *listener
-	gone func() // it is not this process's any more
-
-	luggage   *luggage // of one that Move sends
-	abandoned bool     // nobody waits for it any more; guarded by the mover
-}
-
-type tcpConn struct {
-	*net.TCPConn
-	servedConn
-}
-
-func (c *tcpConn) Read(p []byte) (int, error)        { return c.read(p) }
-func (c *tcpConn) SetReadDeadline(t time.Time) error { return c.idle.setReadDeadline(t) }
-func (c *tcpConn) SetDeadline(t time.Time) error     { return c.setBothDeadlines(t) }
-func (c *tcpConn) Close() error                      { return c.finish(c) }
-
-type unixConn struct {
-	*net.UnixConn
-	servedConn
-}
-
-func (c *unixConn) Read(p []byte) (int, error)        { return c.read(p) }
-func (c *unixConn) SetReadDeadline(t time.Time) error { return c.idle.setReadDeadline(t) }
-func (c *unixConn) SetDeadline(t time.Time) error     { return c.setBothDeadlines(t) }
-func (c *unixConn) Close() error                      { return c.finish(c) }

@@ -136,7 +136,7 @@ func (u *Upgrader) followRelative(r *relative) {
 	for {
 		m, err := r.conn.ReceiveAnd(func(m link.Message) {
 			switch m.Kind {
-			case link.KindConnection:
+			case link.KindConnections:
 				u.immigrate(r, m)
 			case link.KindMove:
 				u.admit(r, m)
@@ -152,7 +152,7 @@ func (u *Upgrader) followRelative(r *relative) {
 			return
 		}
 		switch m.Kind {
-		case link.KindConnection, link.KindMove, link.KindState:
+		case link.KindConnections, link.KindMove, link.KindState:
 		default:
 			u.post(occurrence{run: func() { u.told(r, m) }})
 		}
@@ -332,7 +332,7 @@ func (u *Upgrader) followSuccessor(s *successor) {
 		if m.Kind == link.KindTaken {
 			var t link.Taken
 			if m.Close(); m.Decode(&t) == nil {
-				s.mover.settle(t.ID, t.Taken)
+				s.mover.settle(t.First, t.Taken)
 			}
 			continue
 		}

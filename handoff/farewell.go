@@ -3,6 +3,7 @@ package handoff
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -121,7 +122,7 @@ func (d *httpDrain) sendGoAway(ctx context.Context) {
 func (d *httpDrain) expel(f *farewell) {
 	now := time.Now()
 	for _, c := range d.conns.all() {
-		s := servedBy(c)
+		s := servedIn(c)
 		if s == nil || s.http2.Load() || !s.stays() {
 			continue
 		}
@@ -139,11 +140,17 @@ func (c *servedConn) stays() bool {
 // staying returns how many of the connections can't move.
 func (s *connSet) staying() (n int) {
 	for _, c := range s.all() {
-		if served := servedBy(c); served == nil || served.stays() {
+		if served := servedIn(c); served == nil || served.stays() {
 			n++
 		}
 	}
 	return n
+}
+
+// servedIn finds ours in a connSet.
+func servedIn(c io.Closer) *servedConn {
+	conn, _ := c.(net.Conn)
+	return servedBy(conn)
 }
 
 // servedBy finds ours in a connection that net/http shows; nil if it isn't ours.

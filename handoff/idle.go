@@ -22,31 +22,37 @@ import (
 // A connection that has not sent a byte yet can leave as well. Should another
 // release of Go do it in another way, no connection is seen to be idle, and all of
 // them end politely.
+//
+// A read that waits need not be ended for that, nor its goroutine woken: it takes
+// bytes from the socket only by take, which from then on gives it none.
 type idleness struct {
 	setDeadline func(time.Time) error // the socket's read deadline
 
 	mu        sync.Mutex
-	size      int       // of the buffer of the first read
-	fresh     bool      // nothing was read at all
-	between   bool      // the last hook was StateIdle
-	deadlines int       // set since then
-	deadline  time.Time // the last that was set
-	waiting   bool      // a read that may be given up is under way
-	wanted    bool      // the connection is to leave
-	woken     bool      // its socket's deadline was set to wake it
-	leaving   bool      // its read was given up: its Close hands it over
+	size      int           // of the buffer of the first read
+	fresh     bool          // nothing was read at all
+	between   bool          // the last hook was StateIdle
+	deadlines int           // set since then
+	deadline  time.Time     // the last that was set
+	waiting   bool          // a read that may be given up is under way
+	wanted    bool          // the connection is to leave
+	leaving   bool          // nothing is read from it any more: it is to be handed over
+	handed    bool          // that was done
+	over      chan struct{} // closed when the read has ended that was under way; nil if nobody waits for that
 
 	// Of a connection that can't leave, but may be closed:
-	active   bool      // a request is being served
-	reading  bool      // a read is under way
-	events   uint      // reads that have brought something, and changes of state
-	seen     uint      // of those by expel
-	quiet    time.Time // when expel saw the last
-	expelled bool      // woken is to have it closed
+	active  bool      // a request is being served
+	reading bool      // a read is under way
+	events  uint      // reads that have brought something, and changes of state
+	seen    uint      // of those by expel
+	quiet   time.Time // when expel saw the last
+	woken   bool      // its socket's deadline was set to have it closed
 }
 
-// begin is called before a read into n bytes. An error ends the read at once.
-func (i *idleness) begin(n int) error {
+// begin is called before a read into n bytes, and tells whether the read is to take
+// its bytes by take. An error ends it at once: then it is its Close that hands the
+// connection over.
+func (i *idleness) begin(n int) (waits bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.size == 0 {
@@ -55,18 +61,36 @@ func (i *idleness) begin(n int) error {
 	i.reading = true
 	i.waiting = n == i.size && (i.fresh || i.between && i.deadlines == 1)
 	if i.waiting && i.wanted {
-		i.leaving, i.reading = true, false
-		return os.ErrDeadlineExceeded
+		i.leaving, i.waiting, i.reading = true, false, false
+		return false, os.ErrDeadlineExceeded
 	}
-	return nil
+	return i.waiting, nil
+}
+
+// take calls read, which never blocks and tells whether it is the last of its kind,
+// unless the connection leaves.
+func (i *idleness) take(read func() bool) (over bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.leaving {
+		return true
+	}
+	over = read()
+	i.waiting = i.waiting && !over
+	return over
 }
 
 // end is called after a read with its outcome.
 func (i *idleness) end(n int, err error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	waiting := i.waiting
 	i.waiting, i.reading = false, false
+	if i.leaving {
+		if i.over != nil {
+			close(i.over)
+		}
+		return os.ErrDeadlineExceeded
+	}
 	if n > 0 {
 		i.fresh, i.between = false, false
 		i.events++
@@ -75,33 +99,37 @@ func (i *idleness) end(n int, err error) error {
 		return err
 	}
 	i.woken = false
-	if i.expelled {
-		i.expelled = false
-		if derr := i.setDeadline(i.deadline); derr == nil && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = errStay
-		}
-		return err
-	}
-	if waiting && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		i.leaving = true
-		return err
-	}
-	// A request came at that very moment. It is served, then the connection leaves.
-	if derr := i.setDeadline(i.deadline); err == nil {
-		err = derr
+	if derr := i.setDeadline(i.deadline); derr == nil && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStay
 	}
 	return err
 }
 
-// leave asks the connection to leave as soon as it can.
-func (i *idleness) leave() {
+// leave has the connection leave: at its next read that waits, or now if it returns
+// true, and then the caller hands it over.
+func (i *idleness) leave() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.wanted = true
-	if i.waiting && !i.woken && !i.leaving {
-		i.woken = true
-		_ = i.setDeadline(aLongTimeAgo)
+	if !i.waiting || i.woken || i.leaving {
+		return false
 	}
+	i.leaving, i.handed = true, true
+	return true
+}
+
+// ended returns a channel that is closed when the read has ended that was under way
+// when the connection left.
+func (i *idleness) ended() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	over := make(chan struct{})
+	if i.reading {
+		i.over = over
+	} else {
+		close(over)
+	}
+	return over
 }
 
 // errStay is the end of a read that was given up because the connection is to be
@@ -119,10 +147,10 @@ func (i *idleness) expel(now, since time.Time, limit time.Duration) {
 		i.quiet = now
 	}
 	i.seen = i.events
-	if i.active || !i.reading || i.woken || now.Sub(i.quiet) < limit {
+	if i.active || !i.reading || i.woken || i.leaving || now.Sub(i.quiet) < limit {
 		return
 	}
-	i.woken, i.expelled = true, true
+	i.woken = true
 	_ = i.setDeadline(aLongTimeAgo)
 }
 
@@ -132,7 +160,7 @@ func (i *idleness) setReadDeadline(t time.Time) error {
 	defer i.mu.Unlock()
 	i.deadlines++
 	i.deadline = t
-	if i.woken {
+	if i.woken || i.leaving { // it has one for us, or is another's
 		return nil
 	}
 	return i.setDeadline(t)
@@ -150,9 +178,12 @@ func (i *idleness) state(idle bool) {
 	}
 }
 
-// isLeaving tells whether the connection is to be handed over, not closed.
-func (i *idleness) isLeaving() bool {
+// handOver is called when the connection is to be closed. leaving tells that it is not,
+// and first that it was not handed over so far.
+func (i *idleness) handOver() (leaving, first bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.leaving
+	first = i.leaving && !i.handed
+	i.handed = i.leaving
+	return i.leaving, first
 }

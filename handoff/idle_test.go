@@ -26,13 +26,27 @@ func newNetHTTP() *netHTTP {
 
 // reads is a read into room bytes with its outcome.
 func (c *netHTTP) reads(room, n int, err error) {
-	if c.begin(room) == nil {
-		_ = c.end(n, err)
+	if waits, berr := c.begin(room); berr == nil {
+		c.outcome(waits, n, err)
 	}
 }
 
+// outcome is that of a read that has begun.
+func (c *netHTTP) outcome(waits bool, n int, err error) error {
+	if waits && !c.take(func() bool { return true }) {
+		panic("it goes on")
+	}
+	return c.end(n, err)
+}
+
 // waits is a read that has begun.
-func (c *netHTTP) waits(room int) { _ = c.begin(room) }
+func (c *netHTTP) waits(room int) { _, _ = c.begin(room) }
+
+func (c *netHTTP) isLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving
+}
 
 // header is the first request up to its handler.
 func (c *netHTTP) header() {
@@ -139,17 +153,35 @@ func TestAConnectionLeavesOnlyWhenNothingOfARequestIsInTheProcess(t *testing.T) 
 			t.Parallel()
 			c := newNetHTTP()
 			tc.calls(c)
-			c.leave()
-			if woken := c.socket.Equal(aLongTimeAgo); woken != tc.leaves {
-				t.Fatalf("asked while a read waits: the read is woken: %v, want %v", woken, tc.leaves)
+			left := c.leave()
+			if c.isLeaving() != tc.leaves || left != tc.leaves {
+				t.Fatalf("asked while a read waits, it leaves: %v, want %v", c.isLeaving(), tc.leaves)
 			}
-			if tc.leaves {
-				if err := c.end(0, os.ErrDeadlineExceeded); !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("the read that was woken: %v, want a timeout", err)
-				}
+			if !c.socket.IsZero() && c.socket.Equal(aLongTimeAgo) {
+				t.Error("the read was woken")
 			}
-			if c.isLeaving() != tc.leaves {
-				t.Errorf("asked while a read waits, it leaves: %v, want %v", c.isLeaving(), tc.leaves)
+			if !tc.leaves {
+				return
+			}
+			if !c.take(func() bool { t.Error("the read takes bytes"); return true }) {
+				t.Error("the read goes on")
+			}
+			ended := c.ended()
+			select {
+			case <-ended:
+				t.Error("the read is said to have ended")
+			default:
+			}
+			if err := c.end(0, io.EOF); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the read ends with %v, want a timeout", err)
+			}
+			select {
+			case <-ended:
+			default:
+				t.Error("the read's end is not told")
+			}
+			if leaving, first := c.handOver(); !leaving || first {
+				t.Errorf("at its Close it leaves: %v, and is to be handed over: %v, want true and false", leaving, first)
 			}
 		})
 	}
@@ -159,8 +191,16 @@ func TestAConnectionThatIsAskedBeforeItsFirstReadLeavesAtIt(t *testing.T) {
 	t.Parallel()
 	c := newNetHTTP()
 	c.leave()
-	if err := c.begin(wholeBuffer); !errors.Is(err, os.ErrDeadlineExceeded) || !c.isLeaving() {
+	if _, err := c.begin(wholeBuffer); !errors.Is(err, os.ErrDeadlineExceeded) || !c.isLeaving() {
 		t.Errorf("the first read: %v, leaves: %v", err, c.isLeaving())
+	}
+	if c.leave() {
+		t.Error("it is to be handed over before its Close")
+	}
+	for n := range 2 {
+		if leaving, first := c.handOver(); !leaving || first != (n == 0) {
+			t.Errorf("at Close number %d it leaves: %v, and is to be handed over: %v", n+1, leaving, first)
+		}
 	}
 }
 
@@ -174,57 +214,58 @@ func TestAConnectionThatIsAskedWhileItIsBusyLeavesAfterItsAnswer(t *testing.T) {
 	}
 	c.answered()
 	_ = c.setReadDeadline(time.Time{})
-	if err := c.begin(wholeBuffer); !errors.Is(err, os.ErrDeadlineExceeded) || !c.isLeaving() {
+	if _, err := c.begin(wholeBuffer); !errors.Is(err, os.ErrDeadlineExceeded) || !c.isLeaving() {
 		t.Errorf("the read after the answer: %v, leaves: %v", err, c.isLeaving())
 	}
 }
 
-func TestARequestThatComesWithTheWakeUpIsServedWithItsDeadline(t *testing.T) {
+func TestARequestThatComesBeforeItIsAskedIsServedWithItsDeadline(t *testing.T) {
 	t.Parallel()
 	own := time.Now().Add(time.Hour)
 	for name, outcome := range map[string]struct {
 		n   int
 		err error
-	}{"data": {10, nil}, "data and a timeout": {10, os.ErrDeadlineExceeded}, "the end": {0, io.EOF}} {
+	}{"data": {10, nil}, "the end": {0, io.EOF}} {
 		c := newNetHTTP()
 		c.header()
 		c.answered()
 		_ = c.setReadDeadline(own)
-		c.waits(wholeBuffer)
-		c.leave()
-		if err := c.end(outcome.n, outcome.err); err != outcome.err {
+		waits, _ := c.begin(wholeBuffer)
+		if c.take(func() bool { return false }) {
+			t.Errorf("%s: a read that finds nothing is over", name)
+		}
+		c.take(func() bool { return true })
+		if c.leave() {
+			t.Fatalf("%s: it leaves with what was read", name)
+		}
+		if err := c.end(outcome.n, outcome.err); !waits || err != outcome.err {
 			t.Errorf("%s: the read's error is %v, want %v", name, err, outcome.err)
 		}
 		if c.isLeaving() || !c.socket.Equal(own) {
 			t.Errorf("%s: leaves: %v; the socket's deadline is %v, want %v", name, c.isLeaving(), c.socket, own)
 		}
 		c.waits(wholeBuffer - 10)
-		if c.socket.Equal(aLongTimeAgo) || c.isLeaving() {
+		if c.leave() {
 			t.Errorf("%s: it leaves in the middle of a header", name)
 		}
 		_ = c.end(90, nil)
 		c.state(false)
 		c.answered()
 		_ = c.setReadDeadline(own)
-		if err := c.begin(wholeBuffer); err == nil || !c.isLeaving() {
+		if _, err := c.begin(wholeBuffer); err == nil || !c.isLeaving() {
 			t.Errorf("%s: it stays after the answer", name)
 		}
 	}
 }
 
-func TestADeadlineThatIsSetAfterTheWakeUpDoesNotUndoIt(t *testing.T) {
+func TestADeadlineThatIsSetAfterItsDepartureDoesNotReachTheSocket(t *testing.T) {
 	t.Parallel()
 	c := newNetHTTP()
 	c.waits(wholeBuffer)
 	c.leave()
-	own := time.Now().Add(time.Hour)
-	_ = c.setReadDeadline(own)
-	if !c.socket.Equal(aLongTimeAgo) {
-		t.Error("the read goes on waiting")
-	}
-	_ = c.end(5, nil)
-	if !c.socket.Equal(own) {
-		t.Errorf("afterwards the deadline is %v, want %v", c.socket, own)
+	_ = c.setReadDeadline(time.Now().Add(time.Hour))
+	if !c.socket.IsZero() {
+		t.Errorf("the socket's deadline is %v", c.socket)
 	}
 }
 

@@ -1,9 +1,7 @@
 package handoff
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -12,85 +10,137 @@ import (
 // request. They come out of the listener's Accept when its first byte is there: so
 // net/http takes them for new ones rightly, and its timeouts begin then. None of
 // their bytes is read here.
+//
+// There may be thousands that never say anything more, so one that waits is hardly
+// more than its descriptor: a connection of package net, with a goroutine that waits for
+// it, would cost ten times as much time.
 type lobby struct {
 	conns *connSet             // in which those that wait are counted
 	limit func() time.Duration // how long one may wait; 0: for ever
 	ready func(net.Conn)       // has one served
+
+	mu      sync.Mutex
+	watch   *watch   // of those that wait; nil if there are none
+	arrived []*guest // are not watched yet
+	seating bool     // seat is at work
 }
 
 // guest is a connection that waits in a lobby.
 type guest struct {
-	net.Conn
-	conn  socketConn // the same
-	lobby *lobby
-	from  *listener
+	socket *guestSocket
+	lobby  *lobby
+	from   *listener
 
-	mu     sync.Mutex
-	wanted bool
-	over   bool // the wait has ended: its deadline is somebody else's
+	// Guarded by the lobby:
+	late    *time.Timer
+	watched bool
+	over    bool // the wait has ended, and the socket is who ended it's
 }
 
-// enter has a connection wait.
-func (b *lobby) enter(file *os.File, from *listener) error {
-	any, err := net.FileConn(file)
-	if err != nil {
-		return err
+// enter has connections wait, whose descriptors it owns then. From its return on they
+// are counted; the rest is done aside, for their sender waits for this to end itself.
+func (b *lobby) enter(fds []int, from *listener) {
+	guests := make([]*guest, len(fds))
+	for i, fd := range fds {
+		guests[i] = &guest{socket: newGuestSocket(fd), lobby: b, from: from}
+		b.conns.add(guests[i])
 	}
-	conn, ok := any.(socketConn)
-	if !ok {
-		any.Close()
-		return net.UnknownNetworkError(any.LocalAddr().Network())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.arrived = append(b.arrived, guests...)
+	if !b.seating {
+		b.seating = true
+		go b.seat()
 	}
-	g := &guest{Conn: conn, conn: conn, lobby: b, from: from}
-	if limit := b.limit(); limit > 0 {
-		if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
-			conn.Close()
+}
+
+// seat has all that have arrived wait.
+func (b *lobby) seat() {
+	limit := b.limit()
+	for {
+		b.mu.Lock()
+		if len(b.arrived) == 0 {
+			b.arrived, b.seating = nil, false
+			b.mu.Unlock()
+			return
+		}
+		g := b.arrived[0]
+		b.arrived = b.arrived[1:]
+		err := g.awaitLocked(limit)
+		b.mu.Unlock()
+		if err != nil { // it is nothing that can be watched, or the system watches no more
+			g.Close()
+		}
+	}
+}
+
+func (g *guest) awaitLocked(limit time.Duration) (err error) {
+	if g.over {
+		return nil
+	}
+	b := g.lobby
+	if b.watch == nil {
+		if b.watch, err = newWatch(b); err != nil {
 			return err
 		}
 	}
-	b.conns.add(g)
-	go g.wait()
+	if err = b.watch.add(g); err != nil {
+		return err
+	}
+	g.watched = true
+	if limit > 0 {
+		g.late = time.AfterFunc(limit, func() { g.Close() })
+	}
 	return nil
 }
 
-func (g *guest) wait() {
-	err := awaitByte(g.conn)
-	g.mu.Lock()
+// end ends a guest's wait. It is the caller's if that returns true.
+func (g *guest) end() bool {
+	g.lobby.mu.Lock()
+	defer g.lobby.mu.Unlock()
+	return g.endLocked()
+}
+
+func (g *guest) endLocked() bool {
+	if g.over {
+		return false
+	}
 	g.over = true
-	wanted := g.wanted
-	if err == nil {
-		err = g.Conn.SetReadDeadline(time.Time{})
+	if g.late != nil {
+		g.late.Stop()
 	}
-	g.mu.Unlock()
-	switch {
-	case err == nil: // it has something to say, if only that it is closed
-		g.lobby.ready(g.Conn)
-		g.lobby.conns.remove(g)
-	case wanted && errors.Is(err, os.ErrDeadlineExceeded):
-		g.lobby.conns.taker()(&emigrant{conn: g.conn, from: g.from, gone: func() { g.lobby.conns.remove(g) }})
-	default:
-		g.Conn.Close()
-		g.lobby.conns.remove(g)
+	if b := g.lobby; g.watched && b.watch.remove(g) {
+		b.watch = nil
 	}
+	return true
+}
+
+// speak is when it has something to say, if only that it is closed. The wait has ended.
+func (g *guest) speak() {
+	if conn, err := g.socket.open(); err == nil {
+		g.lobby.ready(conn)
+	}
+	g.lobby.conns.remove(g)
 }
 
 // leave sends it on to the next generation.
-func (g *guest) leave() {
-	g.mu.Lock()
-	g.wanted = true
-	g.mu.Unlock()
-	_ = g.Close()
+func (g *guest) leave() *emigrant {
+	if !g.end() {
+		return nil
+	}
+	return &emigrant{conn: g.socket, from: g.from, gone: func() { g.lobby.conns.remove(g) }}
 }
+
+func (g *guest) cameFrom() *listener { return g.from }
 
 func (g *guest) setIdle(bool) {}
 
 // Close is when nobody waits for the client any longer. It does nothing to a
-// connection that is being served: a deadline would cut its request off.
+// connection that is being served, or that has left.
 func (g *guest) Close() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.over {
+	if !g.end() {
 		return nil
 	}
-	return g.Conn.SetReadDeadline(aLongTimeAgo)
+	defer g.lobby.conns.remove(g)
+	return g.socket.Close()
 }

@@ -8,7 +8,22 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// takes is a taker that has room for all.
+type takes func(*emigrant)
+
+func (t takes) send(e *emigrant) { t(e) }
+
+func (t takes) fetch(next func(int) []*emigrant) {
+	for all := next(16); len(all) > 0; all = next(16) {
+		for _, e := range all {
+			t(e)
+		}
+	}
+}
 
 // waitingRoom is a lobby of its own.
 type waitingRoom struct {
@@ -32,14 +47,15 @@ func enters(t *testing.T, b *lobby, l *listener) *rawClient {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	file, err := c.(*net.TCPConn).File()
-	if err != nil {
-		t.Fatal(err)
+	fd := -1
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(own uintptr) { fd, _ = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
 	}
-	defer file.Close()
-	if err := b.enter(file, l); err != nil {
-		t.Fatal(err)
+	if err != nil || fd < 0 {
+		t.Fatalf("a duplicate: %d, %v", fd, err)
 	}
+	b.enter([]int{fd}, l)
 	return client
 }
 
@@ -91,7 +107,7 @@ func TestAGuestGoesOnToTheNextGeneration(t *testing.T) {
 	w := newWaitingRoom(t, time.Hour)
 	left := make(chan *emigrant, 2)
 	before := enters(t, w.lobby, w.from)
-	w.conns.move(func(e *emigrant) { left <- e })
+	w.conns.move(takes(func(e *emigrant) { left <- e }))
 	after := enters(t, w.lobby, w.from)
 	for range 2 {
 		e := until(t, left, "a guest")
@@ -115,23 +131,27 @@ func TestAGuestThatSpeaksWhenItIsToLeaveIsServedOrLeavesWithItsByte(t *testing.T
 		left := make(chan *emigrant, 1)
 		client := enters(t, w.lobby, w.from)
 		guests := w.conns.all()
-		w.conns.mu.Lock()
-		w.conns.handOver = func(e *emigrant) { left <- e }
-		w.conns.mu.Unlock()
 		go io.WriteString(client, "h")
 		// As move does it, which may come to the guest when it is served already.
 		go func() {
 			time.Sleep(20 * time.Microsecond)
-			guests[0].(movable).leave()
+			if e := guests[0].(movable).leave(); e != nil {
+				left <- e
+			}
 		}()
-		var c net.Conn
+		var (
+			c   net.Conn
+			err error
+		)
 		select {
 		case c = <-w.served:
 			if n, err := c.Read(make([]byte, 8)); n != 1 || err != nil {
 				t.Fatalf("the server reads %d bytes: %v", n, err)
 			}
 		case e := <-left:
-			c = e.conn
+			if c, err = e.reclaim(); err != nil {
+				t.Fatal(err)
+			}
 			c.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if n, err := c.Read(make([]byte, 8)); n != 1 || err != nil {
 				t.Fatalf("the next generation reads %d bytes: %v", n, err)

@@ -116,10 +116,10 @@ func (u *Upgrader) sayReady() {
 	u.tellPredecessor(Ready, takesConnections, takesState)
 }
 
-// takesConnections comes with the READY=1 of a successor that takes idle
-// connections over the link. In its hello it could arrive later than the READY=1,
-// when the drain has begun.
-const takesConnections State = "X_HANDOFF_CONNECTIONS=1"
+// takesConnections comes with the READY=1 of a successor that understands
+// link.KindConnections. In its hello it could arrive later than the READY=1, when the
+// drain has begun.
+const takesConnections State = "X_HANDOFF_MANY_CONNECTIONS=1"
 
 // tellPredecessor sends states to the predecessor that has not committed yet; its
 // socket is in the environment until then.

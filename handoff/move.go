@@ -67,7 +67,7 @@ func (u *Upgrader) Move(ctx context.Context, ln net.Listener, conn net.Conn, sta
 	taken := make(chan bool, 1)
 	bag.stay = func() { taken <- false }
 	e := &emigrant{conn: c, from: l, luggage: bag, gone: func() { taken <- true }}
-	go m.send(e)
+	m.send(e)
 	select {
 	case t := <-taken:
 		if !t {
@@ -164,9 +164,9 @@ func (m *mover) abandon(e *emigrant) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.abandoned = true
-	for id, other := range m.away {
-		if other == e {
-			delete(m.away, id)
+	for first, batch := range m.away {
+		if batch[0] == e {
+			delete(m.away, first)
 			<-m.room
 		}
 	}
@@ -175,13 +175,10 @@ func (m *mover) abandon(e *emigrant) {
 // sendAgain sends a connection anew, which the other side has not taken: the link
 // leads to the next generation by now.
 func (m *mover) sendAgain(id uint64) {
-	m.mu.Lock()
-	e := m.away[id]
-	delete(m.away, id)
-	m.mu.Unlock()
-	if e != nil {
-		<-m.room
-		go m.send(e)
+	if batch, ok := m.returned(id); ok {
+		for _, e := range batch {
+			m.send(e)
+		}
 	}
 }
 

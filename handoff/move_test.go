@@ -49,7 +49,7 @@ func linked(t *testing.T, older, newer *Upgrader) (r *relative, ours *link.Conn)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	s := &successor{link: ours, mover: newMover(ours, nil), porter: newMover(ours, (*emigrant).stay), ended: make(chan struct{})}
+	s := &successor{link: ours, mover: newMover(ours, underWay, nil), porter: newMover(ours, withState, (*emigrant).stay), ended: make(chan struct{})}
 	older.mu.Lock()
 	older.porter = s.porter
 	older.mu.Unlock()

@@ -6,11 +6,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
 )
@@ -40,7 +41,7 @@ func newDeparture(t *testing.T) *departure {
 	}
 	d := &departure{other: other, from: gated(t, "tcp", gateOpen), ended: make(chan struct{}), back: map[*emigrant]int{}, gone: map[*emigrant]int{}}
 	d.from.name = "http"
-	d.mover = newMover(ours, func(e *emigrant) { d.note(d.back, e) })
+	d.mover = newMover(ours, underWay, func(e *emigrant) { d.note(d.back, e) })
 	t.Cleanup(func() { ours.Close(); other.Close() })
 	go (&Upgrader{}).followSuccessor(&successor{link: ours, mover: d.mover, ended: d.ended})
 	return d
@@ -100,26 +101,42 @@ func (d *departure) emigrant(t *testing.T) (*emigrant, net.Conn) {
 }
 
 // next is what the successor receives.
-func (d *departure) next(t *testing.T) (link.Connection, *os.File) {
+func (d *departure) next(t *testing.T) (link.Connections, []int) {
 	t.Helper()
 	d.other.SetReadDeadline(time.Now().Add(10 * time.Second))
 	m, err := d.other.Receive()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c link.Connection
-	if err := m.Decode(&c); err != nil || m.Kind != link.KindConnection || len(m.Files) != 1 {
-		t.Fatalf("got kind %d with %d files: %v", m.Kind, len(m.Files), err)
+	var c link.Connections
+	if err := m.Decode(&c); err != nil || m.Kind != link.KindConnections || len(m.Sockets) == 0 || len(m.Sockets) > inOneMessage {
+		t.Fatalf("got kind %d with %d sockets: %v", m.Kind, len(m.Sockets), err)
 	}
 	t.Cleanup(m.Close)
-	return c, m.Files[0]
+	return c, m.Sockets
 }
 
-func (d *departure) answer(t *testing.T, id uint64, taken bool) {
+func (d *departure) answer(t *testing.T, first uint64, taken int) {
 	t.Helper()
-	if err := d.other.Send(10*time.Second, link.KindTaken, link.Taken{ID: id, Taken: taken}); err != nil {
+	if err := d.other.Send(10*time.Second, link.KindTaken, link.Taken{First: first, Taken: taken}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// crowd has n connections fetched, and returns how many of them were asked for.
+func (d *departure) crowd(t *testing.T, n int) *atomic.Int64 {
+	t.Helper()
+	all := make([]*emigrant, n)
+	for i := range all {
+		all[i], _ = d.emigrant(t)
+	}
+	var asked atomic.Int64
+	d.fetch(func(most int) (some []*emigrant) {
+		some, all = all[:min(most, len(all))], all[min(most, len(all)):]
+		asked.Add(int64(len(some)))
+		return some
+	})
+	return &asked
 }
 
 func TestAConnectionIsGoneWhenItWasAcknowledgedAndNotBefore(t *testing.T) {
@@ -127,106 +144,131 @@ func TestAConnectionIsGoneWhenItWasAcknowledgedAndNotBefore(t *testing.T) {
 	d := newDeparture(t)
 	e, client := d.emigrant(t)
 	d.send(e)
-	c, file := d.next(t)
+	c, sockets := d.next(t)
 	if c.Name != "http" || c.Address != d.from.Addr().String() {
 		t.Errorf("it comes from %q, %q", c.Name, c.Address)
 	}
 	if b, g := d.counts(); b+g > 0 {
 		t.Error("it is settled without an answer")
 	}
-	if _, err := e.conn.Write([]byte("a")); err != nil {
+	own := e.conn.(net.Conn)
+	if _, err := own.Write([]byte("a")); err != nil {
 		t.Errorf("it was closed here before the answer: %v", err)
 	}
-	d.answer(t, c.ID+1, true) // of no connection
-	d.answer(t, c.ID, true)
-	d.answer(t, c.ID, false) // too late
+	d.answer(t, c.First+1, 1) // of no connection
+	d.answer(t, c.First, 1)
+	d.answer(t, c.First, 0) // too late
 	d.await(t, 0, 1)
-	if _, err := e.conn.Write([]byte("b")); !errors.Is(err, net.ErrClosed) {
+	if _, err := own.Write([]byte("b")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after the answer it is open here: %v", err)
 	}
-	if _, err := file.Write([]byte("c")); err != nil {
+	if _, err := unix.Write(sockets[0], []byte("c")); err != nil {
 		t.Error(err)
 	}
-	file.Close()
-	got := make([]byte, 2)
+	if err := unix.Shutdown(sockets[0], unix.SHUT_WR); err != nil {
+		t.Error(err)
+	}
 	client.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := io.ReadFull(client, got); err != nil || string(got) != "ac" {
+	if got, err := io.ReadAll(client); err != nil || string(got) != "ac" {
 		t.Errorf("the client has read %q: %v", got, err)
 	}
 }
 
-func TestARefusedConnectionComesBack(t *testing.T) {
+func TestWhatIsRefusedOfAMessageComesBack(t *testing.T) {
+	t.Parallel()
+	for _, taken := range []int{-1, 0, 1, 9, 10, 11} {
+		d := newDeparture(t)
+		d.crowd(t, 10)
+		c, _ := d.next(t)
+		d.answer(t, c.First, taken)
+		taken = min(max(taken, 0), 10)
+		d.await(t, 10-taken, taken)
+		d.other.Close()
+		d.await(t, 10-taken, taken)
+		for e := range d.back {
+			if _, err := e.conn.(net.Conn).Write([]byte("a")); err != nil {
+				t.Errorf("it was closed: %v", err)
+			}
+		}
+	}
+}
+
+func TestConnectionsThatLeaveTogetherGoInFewMessages(t *testing.T) {
 	t.Parallel()
 	d := newDeparture(t)
-	e, _ := d.emigrant(t)
-	d.send(e)
-	c, _ := d.next(t)
-	d.answer(t, c.ID, false)
-	d.await(t, 1, 0)
-	d.other.Close()
-	d.await(t, 1, 0)
-	if _, err := e.conn.Write([]byte("a")); err != nil {
-		t.Errorf("it was closed: %v", err)
+	const all = 3*inOneMessage + 7
+	d.crowd(t, all)
+	for n, messages := 0, 0; n < all; messages++ {
+		c, sockets := d.next(t)
+		d.answer(t, c.First, len(sockets))
+		if n += len(sockets); messages == 4 {
+			t.Fatalf("%d connections in %d messages", n, messages+1)
+		}
 	}
+	d.await(t, 0, all)
 }
 
 func TestAtTheSuccessorsDeathWhatWasNotAcknowledgedComesBackOnce(t *testing.T) {
 	t.Parallel()
-	const all, taken = underWay + 36, 10
+	const crowd, single = (underWay+2)*inOneMessage + 36, 20
 	d := newDeparture(t)
-	var sending sync.WaitGroup
-	for range all {
+	d.crowd(t, crowd)
+	c, sockets := d.next(t)
+	d.answer(t, c.First, len(sockets))
+	d.await(t, 0, len(sockets))
+	for range single {
 		e, _ := d.emigrant(t)
-		sending.Go(func() { d.send(e) })
-	}
-	for range taken {
-		c, _ := d.next(t)
-		d.answer(t, c.ID, true)
+		d.send(e)
 	}
 	d.other.Close() // with messages that were not read
-	sending.Wait()
-	d.await(t, all-taken, taken)
+	d.await(t, crowd+single-len(sockets), len(sockets))
 	e, _ := d.emigrant(t)
 	d.send(e)
-	d.await(t, all-taken+1, taken)
+	d.await(t, crowd+single-len(sockets)+1, len(sockets))
 }
 
 func TestASuccessorThatIsStoppedKeepsOnlyWhatWasSentToIt(t *testing.T) {
 	t.Parallel()
 	d := newDeparture(t)
 	d.wait = 200 * time.Millisecond
-	const more = 20
-	var sending sync.WaitGroup
-	for range underWay + more {
-		e, _ := d.emigrant(t)
-		sending.Go(func() { d.send(e) })
+	const sent, more = underWay * inOneMessage, 20
+	asked := d.crowd(t, sent+more)
+	for end := time.Now().Add(10 * time.Second); asked.Load() < sent && time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
-	sending.Wait()
+	if n := asked.Load(); n != sent {
+		t.Errorf("%d connections were asked for, with room for %d", n, sent)
+	}
 	d.await(t, more, 0) // what was sent may be taken later: two must not serve it
-	for range underWay {
-		c, _ := d.next(t)
-		d.answer(t, c.ID, true)
+	for n := 0; n < sent; {
+		c, sockets := d.next(t)
+		d.answer(t, c.First, len(sockets))
+		n += len(sockets)
 	}
-	d.await(t, more, underWay)
+	d.await(t, more, sent)
 	e, _ := d.emigrant(t)
 	d.send(e)
 	c, _ := d.next(t)
-	d.answer(t, c.ID, true)
-	d.await(t, more, underWay+1)
+	d.answer(t, c.First, 1)
+	d.await(t, more, sent+1)
 }
 
 func TestAConnectionThatCanNotBeSentComesBackAlone(t *testing.T) {
 	t.Parallel()
 	d := newDeparture(t)
-	sent, _ := d.emigrant(t)
-	d.send(sent)
-	broken, _ := d.emigrant(t)
-	broken.conn.Close()
-	d.send(broken)
-	d.await(t, 1, 0)
-	c, _ := d.next(t)
-	d.answer(t, c.ID, true)
-	d.await(t, 1, 1)
+	const all = 9
+	var batch []*emigrant
+	for range all {
+		e, _ := d.emigrant(t)
+		batch = append(batch, e)
+	}
+	batch[5].conn.Close()
+	d.fetch(func(int) (some []*emigrant) { some, batch = batch, nil; return some })
+	for n := 0; n < all-1; {
+		c, sockets := d.next(t)
+		d.answer(t, c.First, len(sockets))
+		n += len(sockets)
+	}
+	d.await(t, 1, all-1)
 }
 
 // What comes from an older generation has to find its listener.
@@ -253,7 +295,7 @@ func TestAConnectionIsTakenAtTheListenerItComesFrom(t *testing.T) {
 	go u.followRelative(r)
 	var refused atomic.Int64
 	back := make(chan *emigrant, 1)
-	m := newMover(ours, func(e *emigrant) { refused.Add(1); back <- e })
+	m := newMover(ours, underWay, func(e *emigrant) { refused.Add(1); back <- e })
 	go u.followSuccessor(&successor{link: ours, mover: m})
 	defer ours.Close()
 	elsewhere := gated(t, "tcp", gateOpen)

@@ -1,3 +1,5 @@
+//go:build unix
+
 package handoff
 
 import (
@@ -38,10 +40,10 @@ func newMoving(t *testing.T, network string, change func(*http.Server)) *moving 
 
 // ask has all connections leave that can.
 func (m *moving) ask() {
-	m.set.move(func(e *emigrant) {
+	m.set.move(takes(func(e *emigrant) {
 		e.gone()
 		m.left <- e
-	})
+	}))
 }
 
 // leaves waits for a connection that leaves, and returns it.
@@ -129,13 +131,17 @@ func TestIdleConnectionsOfTheToolchainsNetHTTPLeave(t *testing.T) {
 			m.ask()
 			for range 2 {
 				e := m.leaves(t, "fresh, and between two requests,")
-				e.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-				if e.conn.RemoteAddr().String() != used.LocalAddr().String() {
+				conn, err := e.reclaim()
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+				if conn.RemoteAddr().String() != used.LocalAddr().String() {
 					continue
 				}
 				used.send(t)
 				got := make([]byte, len(get))
-				if _, err := io.ReadFull(e.conn, got); err != nil || string(got) != get {
+				if _, err := io.ReadFull(conn, got); err != nil || string(got) != get {
 					t.Errorf("of the next request %q has left with the connection: %v", got, err)
 				}
 			}

@@ -98,14 +98,6 @@ func (d *httpDrain) serveLate(c net.Conn, from *listener) {
 	}
 }
 
-// giveBack serves a connection here that could not leave.
-func (e *emigrant) giveBack() {
-	if err := e.conn.SetDeadline(time.Time{}); err == nil {
-		e.from.drain.serveLate(e.conn, nil)
-	}
-	e.gone()
-}
-
 // lateListener accepts what it is given.
 type lateListener struct {
 	closedListener
@@ -202,7 +194,7 @@ func (d *httpDrain) drain(ctx context.Context) error {
 func (d *httpDrain) run(ctx context.Context) error {
 	defer close(d.lateEnd)
 	if m := d.up.movedTo(); m != nil {
-		d.conns.move(m.send) // first, so that nobody is told to reconnect who need not
+		d.conns.move(m) // first, so that nobody is told to reconnect who need not
 	}
 	hurry := d.plan(ctx) // before anybody is answered by it
 	d.draining.Store(true)

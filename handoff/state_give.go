@@ -56,8 +56,10 @@ func (u *Upgrader) hearState(s *successor, m link.Message) bool {
 		case m.Decode(&moved) != nil:
 		case moved.Again:
 			s.porter.sendAgain(moved.ID)
+		case moved.Taken:
+			s.porter.settle(moved.ID, 1)
 		default:
-			s.porter.settle(moved.ID, moved.Taken)
+			s.porter.settle(moved.ID, 0)
 		}
 	default:
 		return false

@@ -248,7 +248,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	switch {
 	case m.Ready() && starting:
 		s.ready = true
-		_, s.moves = m.Get("X_HANDOFF_CONNECTIONS")
+		_, s.moves = m.Get("X_HANDOFF_MANY_CONNECTIONS")
 		_, s.stateful = m.Get("X_HANDOFF_STATE")
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
 	case m.Stopping() && u.machine.phase != phaseDraining:

@@ -26,8 +26,8 @@ func (s *successor) launch() error {
 		return err
 	}
 	defer theirs.Close()
-	s.link, s.mover = ours, newMover(ours, (*emigrant).giveBack)
-	s.porter = newMover(ours, (*emigrant).stay)
+	s.link, s.mover = ours, newMover(ours, underWay, (*emigrant).giveBack)
+	s.porter = newMover(ours, withState, (*emigrant).stay)
 	s.cmd.Env = append(withoutNotify(s.cmd.Env), "NOTIFY_SOCKET="+s.inbox.Address())
 	// Aside, for the hello of a thousand sockets is more than a socket's buffer
 	// holds; most are there before the process is.

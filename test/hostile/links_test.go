@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,8 +27,8 @@ const (
 	hurry  = 3
 	elder  = 4
 	status = 6
-	moved  = 7
 	heir   = 9
+	moved  = 11
 )
 
 // packet is a message of a link, byte by byte.
@@ -260,7 +261,7 @@ func TestNoPredecessorKeepsAServiceFromServing(t *testing.T) {
 		{"MovesConnectionsThatAreNone", 8, func(r *rogue) {
 			r.send(packet(hello, goodHello))
 			r.awaitReady()
-			body := fmt.Sprintf(`{"id":7,"name":"http","address":%q}`, r.addr)
+			body := fmt.Sprintf(`{"first":7,"name":"http","address":%q}`, r.addr)
 			for when := range 2 { // before the commit and after it
 				for _, f := range things(r.t) {
 					if f != nil {
@@ -268,6 +269,7 @@ func TestNoPredecessorKeepsAServiceFromServing(t *testing.T) {
 					}
 				}
 				r.send(packet(moved, body))
+				r.send(packet(moved, strings.Replace(body, "7", "18446744073709551615", 1)), slices.Repeat([]int{null(r)}, 250)...)
 				r.send(packet(moved, `[]`), null(r))
 				r.send(packet(moved, `{"name":"nobody's","address":":1"}`), null(r), null(r))
 				if when == 0 {

@@ -74,12 +74,17 @@ func OpenFile(file *os.File) (*Conn, error) {
 // is being sent: a receiver that doesn't read must not hold up the sender. What
 // was sent in part makes all later ones fail.
 func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Conn) error {
+	return fds.With(files, func(fds []int) error { return c.SendSockets(wait, kind, body, fds) })
+}
+
+// SendSockets is Send with descriptors that nobody closes meanwhile.
+func (c *Conn) SendSockets(wait time.Duration, kind Kind, body any, fds []int) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("link: message of kind %d: %w", kind, err)
 	}
-	if len(text) > maxBody || len(files) > maxFiles {
-		return fmt.Errorf("link: message of kind %d: %d bytes and %d files, at most %d and %d are allowed", kind, len(text), len(files), maxBody, maxFiles)
+	if len(text) > maxBody || len(fds) > maxFiles {
+		return fmt.Errorf("link: message of kind %d: %d bytes and %d files, at most %d and %d are allowed", kind, len(text), len(fds), maxBody, maxFiles)
 	}
 	packet := make([]byte, headerSize, headerSize+len(text))
 	binary.BigEndian.PutUint16(packet, uint16(kind))
@@ -101,7 +106,11 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Co
 	if err := c.conn.SetWriteDeadline(end); err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	n, err := c.sendFirst(packet, files)
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	n, _, err := c.conn.WriteMsgUnix(packet, rights, nil) // as much as goes in one call
 	for err == nil && n < len(packet) {
 		var m int
 		m, err = c.conn.Write(packet[n:])
@@ -115,19 +124,6 @@ func (c *Conn) Send(wait time.Duration, kind Kind, body any, files ...syscall.Co
 		return err
 	}
 	return nil
-}
-
-// sendFirst sends the files with as much of the packet as goes in one call.
-func (c *Conn) sendFirst(packet []byte, files []syscall.Conn) (n int, err error) {
-	err = fds.With(files, func(fds []int) (err error) {
-		var rights []byte
-		if len(fds) > 0 {
-			rights = unix.UnixRights(fds...)
-		}
-		n, _, err = c.conn.WriteMsgUnix(packet, rights, nil)
-		return err
-	})
-	return n, err
 }
 
 // Receive returns the next message, io.EOF when the other side is gone, and
@@ -151,8 +147,8 @@ func (c *Conn) receive() (Message, error) {
 	if c.detached.Load() {
 		return Message{}, fmt.Errorf("link: detached: %w", os.ErrDeadlineExceeded)
 	}
-	header, files, err := c.receiveHeader()
-	m := Message{Kind: Kind(binary.BigEndian.Uint16(header)), Files: files}
+	header, came, err := c.receiveHeader()
+	m := Message{Kind: Kind(binary.BigEndian.Uint16(header)), Sockets: came.fds}
 	if err != nil {
 		m.Close()
 		return Message{}, err
@@ -162,6 +158,13 @@ func (c *Conn) receive() (Message, error) {
 		m.Close()
 		return Message{}, fmt.Errorf("%w: header % x", ErrProtocol, header)
 	}
+	if m.Kind != KindConnections {
+		if came.cut {
+			m.Close()
+			return Message{}, fmt.Errorf("%w: too many descriptors", ErrProtocol)
+		}
+		m.Files, m.Sockets = filesOf(m.Sockets), nil
+	}
 	m.Body = make([]byte, length)
 	if _, err := c.readFull(m.Body); err != nil {
 		m.Close()
@@ -170,10 +173,16 @@ func (c *Conn) receive() (Message, error) {
 	return m, nil
 }
 
-// receiveHeader reads a header and the files that came with it. Interrupted
+// rights are the descriptors that came with a header; cut: there were more.
+type rights struct {
+	fds []int
+	cut bool
+}
+
+// receiveHeader reads a header and the descriptors that came with it. Interrupted
 // before the first byte it returns the deadline's error; later it goes on, for
 // else the rest of the message would be taken for a new one.
-func (c *Conn) receiveHeader() (header []byte, files []*os.File, err error) {
+func (c *Conn) receiveHeader() (header []byte, came rights, err error) {
 	header = make([]byte, headerSize)
 	oob := make([]byte, unix.CmsgSpace(4*(maxFiles+3)))
 	n, oobn, flags, _, err := c.conn.ReadMsgUnix(header, oob)
@@ -181,19 +190,16 @@ func (c *Conn) receiveHeader() (header []byte, files []*os.File, err error) {
 		if errors.Is(err, io.EOF) {
 			err = io.EOF
 		}
-		return header, nil, err
+		return header, came, err
 	}
-	files = takeFiles(oob[:oobn])
+	came = rights{fds: takeRights(oob[:oobn]), cut: flags&unix.MSG_CTRUNC != 0}
 	if n == 0 {
-		return header, files, io.EOF
-	}
-	if flags&unix.MSG_CTRUNC != 0 {
-		return header, files, fmt.Errorf("%w: too many descriptors", ErrProtocol)
+		return header, came, io.EOF
 	}
 	if _, err := c.readFull(header[n:]); err != nil {
-		return header, files, fmt.Errorf("%w: header: %w", ErrProtocol, err)
+		return header, came, fmt.Errorf("%w: header: %w", ErrProtocol, err)
 	}
-	return header, files, nil
+	return header, came, nil
 }
 
 // readFull reads the rest of a message that has begun: the sender is at it.
@@ -214,24 +220,31 @@ func (c *Conn) readFull(p []byte) (int, error) {
 	return n, nil
 }
 
-func takeFiles(oob []byte) []*os.File {
-	var files []*os.File
+func takeRights(oob []byte) (all []int) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return nil
 	}
 	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			// Go's ReadMsgUnix asks for MSG_CMSG_CLOEXEC where there is one.
-			unix.CloseOnExec(fd)
-			files = append(files, os.NewFile(uintptr(fd), "received"))
+		if fds, err := unix.ParseUnixRights(&m); err == nil {
+			all = append(all, fds...)
 		}
 	}
+	closeOnExec(all)
+	return all
+}
+
+func filesOf(fds []int) (files []*os.File) {
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), "received"))
+	}
 	return files
+}
+
+func closeSockets(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // SetReadDeadline bounds the wait of Receive.

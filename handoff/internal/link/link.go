@@ -41,11 +41,8 @@ const (
 	// KindStatus tells the newest generation how far a draining one is; the body
 	// is a [Status].
 	KindStatus Kind = 6
-	// KindConnection hands over an idle connection: one descriptor, and a
-	// [Connection].
-	KindConnection Kind = 7
-	// KindTaken answers it; the body is a [Taken].
-	KindTaken Kind = 8
+	// Kinds 7 and 8 were one connection and its answer; they stay free.
+
 	// KindHeir tells a draining generation, from the main one, whether it is to start
 	// another main generation should the sender die; the body is an [Heir].
 	KindHeir Kind = 9
@@ -53,6 +50,11 @@ const (
 	// and is about to end. The body is a [Started]; the first descriptor is a pidfd of
 	// the successor, the others are to stay open until the receiver's process ends.
 	KindStarted Kind = 10
+	// KindConnections hands over idle connections of one listener: a descriptor for
+	// each, and [Connections]. Only who says that it takes them is sent any.
+	KindConnections Kind = 11
+	// KindTaken answers it; the body is a [Taken].
+	KindTaken Kind = 12
 )
 
 // Limits of a message. Whatever is over them is no message of ours.
@@ -158,18 +160,20 @@ type Status struct {
 	Drain
 }
 
-// Connection is a connection that is waiting for its next request.
-type Connection struct {
-	ID uint64 `json:"id"`
-	// Name and Address are those of the listener that has accepted it.
+// Connections are connections that wait for their next requests.
+type Connections struct {
+	// First is the number of the first; the others follow it.
+	First uint64 `json:"first"`
+	// Name and Address are those of the listener that has accepted them.
 	Name    string `json:"name"`
 	Address string `json:"address"`
 }
 
-// Taken says whether a connection was taken. If not, it is its sender's again.
+// Taken says how many of the connections of one message were taken, from the first
+// on. The others are their sender's again.
 type Taken struct {
-	ID    uint64 `json:"id"`
-	Taken bool   `json:"taken"`
+	First uint64 `json:"first"`
+	Taken int    `json:"taken"`
 }
 
 // Started is a successor that a go-between has started.
@@ -183,6 +187,10 @@ type Message struct {
 	Kind  Kind
 	Body  []byte
 	Files []*os.File
+	// Sockets are the descriptors of [KindConnections], in place of Files: there can be
+	// thousands, and a file costs more than all the rest. Where the receiver may have
+	// no more descriptors, only the first ones have come.
+	Sockets []int
 }
 
 // Decode reads the body into v.
@@ -193,9 +201,10 @@ func (m Message) Decode(v any) error {
 	return nil
 }
 
-// Close closes the message's files.
+// Close closes the message's files and sockets.
 func (m Message) Close() {
 	for _, f := range m.Files {
 		f.Close()
 	}
+	closeSockets(m.Sockets)
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -238,6 +239,32 @@ func TestWhatIsTooMuchIsNotSent(t *testing.T) {
 	defer m.Close()
 	if len(m.Files) != maxFiles {
 		t.Errorf("%d files came, want %d", len(m.Files), maxFiles)
+	}
+}
+
+func TestConnectionsComeAsDescriptors(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t)
+	r, w := pipe(t)
+	want := Connections{First: 1 << 60, Name: "http", Address: "127.0.0.1:80"}
+	if err := a.Send(wait, KindConnections, want, slices.Repeat([]syscall.Conn{w}, maxFiles)...); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	m := receive(t, b)
+	var got Connections
+	if err := m.Decode(&got); err != nil || got != want || len(m.Sockets) != maxFiles || len(m.Files) > 0 {
+		t.Fatalf("got %+v with %d sockets and %d files, %v", got, len(m.Sockets), len(m.Files), err)
+	}
+	for _, fd := range m.Sockets {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Fatalf("descriptor %d is not close-on-exec: %v", fd, err)
+		}
+	}
+	m.Close()
+	r.SetReadDeadline(time.Now().Add(wait))
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("they are open after Close: %v", err)
 	}
 }
 

@@ -20,3 +20,10 @@ func socketpair(kind int) ([2]int, error) {
 	syscall.ForkLock.RUnlock()
 	return fds, os.NewSyscallError("socketpair", err)
 }
+
+// closeOnExec is for systems without MSG_CMSG_CLOEXEC.
+func closeOnExec(fds []int) {
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+}

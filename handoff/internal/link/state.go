@@ -47,7 +47,7 @@ type Verdict struct {
 // Move is a connection and what its owner knows of it.
 type Move struct {
 	ID      uint64 `json:"id"`
-	Name    string `json:"name"` // of the listener, as in [Connection]
+	Name    string `json:"name"` // of the listener, as in [Connections]
 	Address string `json:"address"`
 	State   []byte `json:"state,omitempty"`
 	Size    int64  `json:"size,omitempty"` // of the state, if it is in a file

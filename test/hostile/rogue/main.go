@@ -112,14 +112,14 @@ func misbehave(link *net.UnixConn, act string) error {
 		return each(link, 1, 4, 2, 2, 4, 5, 6, 3)
 	case "take-what-was-never-sent":
 		for id := range 1000 {
-			if _, err := link.Write(packet(8, fmt.Sprintf(`{"id":%d,"taken":%v}`, id, id%2 == 0))); err != nil {
+			if _, err := link.Write(packet(12, fmt.Sprintf(`{"first":%d,"taken":%d}`, id, id%5*100-100))); err != nil {
 				return err
 			}
 		}
 		return nil
 	case "many":
 		for range 10_000 / 8 {
-			if err := each(link, 0, 1, 2, 3, 4, 5, 6, 7, 65535); err != nil {
+			if err := each(link, 0, 1, 2, 3, 4, 5, 6, 11, 65535); err != nil {
 				return err
 			}
 		}
