@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
 
@@ -133,6 +135,54 @@ func TestTheEnvironmentIsSet(t *testing.T) {
 		wantLines(t, test.args, environment(t, p.Pid(), "A_", "PATH="), test.want...)
 		p.Stop(syscall.SIGTERM)
 	}
+}
+
+func TestTheFlagsAreForSpecsThatLeaveItOpen(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	for flags, want := range map[string][]string{
+		"--datagram":  {"UDP socket", "unix datagram socket", "TCP listener"},
+		"--seqpacket": {"", "unix seqpacket listener", "TCP listener"},
+	} {
+		args := []string{"exec", "-q", flags, "-l", dir + "/s" + flags, "-l", "tcp::127.0.0.1:0"}
+		if want[0] != "" {
+			args = append([]string{"exec", "-q", flags, "-l", "127.0.0.1:0"}, args[3:]...)
+		}
+		out, err := handoff(t, append(args, "--", binary(t), "inspect")...).CombinedOutput()
+		for _, kind := range want {
+			if err != nil || !strings.Contains(string(out), kind) {
+				t.Errorf("%s: %v, there is no %q in\n%s", flags, err, kind, out)
+			}
+		}
+	}
+	p := proctest.Start(t, handoff(t, "exec", "--backlog=17", "-l", "127.0.0.1:0", "-l", "127.0.0.1:0?backlog=3", "sleep", "1000"))
+	became(t, p, "sleep")
+	for fd, want := range map[int]int{3: 17, 4: 3} {
+		if got := backlog(t, p.Pid(), fd); got != want {
+			t.Errorf("the backlog of descriptor %d is %d, want %d", fd, got, want)
+		}
+	}
+	p.Stop(syscall.SIGTERM)
+}
+
+// backlog is what the kernel tells of another process's listener.
+func backlog(t *testing.T, pid, fd int) int {
+	t.Helper()
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(process)
+	socket, err := unix.PidfdGetfd(process, fd, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	info, err := unix.GetsockoptTCPInfo(socket, unix.SOL_TCP, unix.TCP_INFO)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(info.Sacked)
 }
 
 func TestLazyStartsTheProgramOnTheFirstConnection(t *testing.T) {

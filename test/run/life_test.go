@@ -280,6 +280,10 @@ func TestTheServiceManagerHearsOfTheServiceFromTheHolderAlone(t *testing.T) {
 	told(h, "X_APP=1")
 	h.get("/notify?state=EXTEND_TIMEOUT_USEC=5")
 	told(h, "EXTEND_TIMEOUT_USEC=5")
+	h.get("/notify?state=RELOADING=1") // by itself
+	told(h, "RELOADING=1")
+	h.get("/notify?state=READY=1")
+	told(h, "READY=1")
 
 	h.Signal(syscall.SIGHUP)
 	h.gens++

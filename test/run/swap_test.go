@@ -59,6 +59,10 @@ func TestAReplacedFileIsWhatIsStartedNext(t *testing.T) {
 	h.end(0)
 }
 
+// readyTimeout is for copies that will never be ready, and for their neighbours, which will, on a
+// machine that has much to do.
+const readyTimeout = "10s"
+
 func TestACopyThatFailsLeavesTheOldOneServingAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	for mode, wants := range map[string][]string{
@@ -71,7 +75,7 @@ func TestACopyThatFailsLeavesTheOldOneServingAndSaysWhy(t *testing.T) {
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			h := holdOurs(t, "notify", "--probation", "2s", "--ready-timeout", "1500ms")
+			h := holdOurs(t, "notify", "--probation", "2s", "--ready-timeout", readyTimeout)
 			old := h.pid()
 			g := h.load(load.NewConn())
 			write(t, h.mode, mode)
@@ -190,7 +194,7 @@ func TestTheOldCopyCanNotAnswerForTheNewOne(t *testing.T) {
 			if name == "exec" {
 				proctest.RequireTool(t, "curl")
 			}
-			h := holdOurs(t, "", append(flags, "--ready-timeout", "2s")...)
+			h := holdOurs(t, "", append(flags, "--ready-timeout", readyTimeout)...)
 			old := h.pid()
 			g := h.load(load.NewConn())
 			write(t, h.mode, "unready")
@@ -224,7 +228,7 @@ func TestAUnixSocketIsAskedOfTheNewCopyAloneAndRemovedAtTheEnd(t *testing.T) {
 	path := filepath.Join(shortDir(t), "app.sock")
 	mode := filepath.Join(t.TempDir(), "mode")
 	write(t, mode, "")
-	cmd := proctest.Command(handoffCommand(t), "run", "--probation", "50ms", "--ready", "http=/healthz", "--ready-timeout", "2s",
+	cmd := proctest.Command(handoffCommand(t), "run", "--probation", "50ms", "--ready", "http=/healthz", "--ready-timeout", readyTimeout,
 		"-l", path, "--", testProgram(t), "-mode", mode)
 	h := start(t, cmd, "127.0.0.1:1")
 	h.saying("serves")
