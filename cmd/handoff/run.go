@@ -124,6 +124,9 @@ func runRun(cmd *cobra.Command, opt runOptions, args []string) error {
 	}
 	// The holder's signals are its own to act on.
 	code, err := holder.Run(context.WithoutCancel(cmd.Context()))
+	if errors.Is(err, syscall.EADDRINUSE) { // the control socket's
+		err = withHint(err, "another process listens there, or a file that is no socket is in its place; --control PATH names another")
+	}
 	if err != nil {
 		return codeError{err, code}
 	}

@@ -301,6 +301,9 @@ func TestAHolderReplacesAControlSocketOnlyWhereNobodyListens(t *testing.T) {
 	cmd, addr, _ = ours(t, "notify", "--control", path)
 	third := start(t, cmd, addr)
 	third.exits(125)
+	if want := "hint: another process listens there, or a file that is no socket"; !strings.Contains(third.Output(), want) {
+		t.Errorf("the output has no %q", want)
+	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
 		t.Errorf("the file is %q, %v", text, err)
 	}

@@ -170,7 +170,7 @@ func TestASecondInterruptKills(t *testing.T) {
 func TestAsPID1TheHolderReapsOrphansAndStopsOnSigterm(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a pid namespace without more ado")
+		proctest.Missing(t, "only root can make a pid namespace without more ado")
 	}
 	unshare := proctest.RequireTool(t, "unshare")
 	cmd, addr, file := ours(t, "notify")
