@@ -22,7 +22,7 @@ import (
 // the numbers of its sockets) is replaced.
 type census struct {
 	Open       []string // its descriptors, by what they are
-	Environ    []string // that it was started with
+	Environ    []string // that it was started with, but for those of the start itself
 	Argv       []string
 	Left       []string // files in the service's directory, in /tmp and in /run
 	Processes  []string // of the service, zombies too
@@ -118,7 +118,7 @@ func (s *subject) look(pid int) (c census, err error) {
 	if i := slices.Index(c.Open, connection); i >= 0 {
 		return c, fmt.Errorf("somebody is connected")
 	}
-	c.Environ = s.normal(pid, readStrings(pid, "environ"))
+	c.Environ = s.normal(pid, slices.DeleteFunc(readStrings(pid, "environ"), ofItsStart))
 	c.Argv = readStrings(pid, "cmdline")
 	for _, p := range s.Server.Processes() {
 		who := "another"
@@ -135,6 +135,14 @@ func (s *subject) look(pid int) (c census, err error) {
 	rollup := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
 	c.resident, c.anonymous = int(number(rollup, "Rss")), int(number(rollup, "Anonymous"))
 	return c, nil
+}
+
+// ofItsStart tells whether a variable is one that a successor is executed with: which ones
+// there are depends on whether it was executed once or twice, and the second
+// generation is executed twice if the first was started with a descriptor too many.
+func ofItsStart(entry string) bool {
+	key, _, _ := strings.Cut(entry, "=")
+	return key == "LISTEN_PID" || strings.HasPrefix(key, "HANDOFF_")
 }
 
 var notifyName = regexp.MustCompile(`@handoff-notify-\w+`)

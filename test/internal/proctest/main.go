@@ -13,6 +13,9 @@ import (
 // can be found, ended and reaped. A process that is still there after the last
 // test is killed by its pid and fails the run.
 //
+// A descriptor that the caller of the tests has left open, which a shell does easily,
+// is kept from all that they start.
+//
 // A test binary that also plays the child checks for that before it calls Main.
 func Main(m *testing.M) {
 	os.Exit(run(m))
@@ -23,6 +26,7 @@ func run(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, "proctest:", err)
 		return 1
 	}
+	keepDescriptors()
 	defer removeBuilds()
 	code = m.Run()
 	for _, p := range endChildren() {

@@ -19,6 +19,10 @@ func becomeSubreaper() error {
 	return os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 }
 
+// keepDescriptors marks all but the standard ones close-on-exec. On a kernel without
+// close_range(2), Linux 5.8 and older, they stay as they are.
+func keepDescriptors() { _ = unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) }
+
 // Adopt makes a process that the test did not start itself, such as a successor, end
 // with the test: it is killed if it still runs, and reaped. Adopt fails t when there
 // is no such process.
