@@ -164,8 +164,8 @@ func dupFile(f File) (*os.File, error) {
 	err = raw.Control(func(from uintptr) {
 		fd, derr = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 3)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, err)
+	if err != nil { // an *os.File has an error of its own for it
+		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, os.ErrClosed)
 	}
 	if derr != nil {
 		return nil, fmt.Errorf("handoff: export of %q: %w", f.Name, os.NewSyscallError("fcntl", derr))

@@ -29,12 +29,10 @@ type family struct {
 // relative is another generation, at the other end of a link.
 type relative struct {
 	link.Elder
-	conn        *link.Conn
-	connections int // that it has left
-	drain       link.Drain
-	leaving     bool // it has nothing left to do
-	process     *os.Process
-	desk        *desk // for questions to a predecessor; nil if it answers none
+	conn    *link.Conn
+	leaving bool // it has nothing left to do
+	process *os.Process
+	desk    *desk // for questions to a predecessor; nil if it answers none
 }
 
 // endLag is how much later than the end of its link a process's own end may be
@@ -190,11 +188,12 @@ func (u *Upgrader) told(r *relative, m link.Message) {
 			return
 		}
 		u.addElder(e)
+		u.report()
 		go u.followRelative(e)
 	case link.KindStatus:
 		var s link.Status
 		if m.Decode(&s) == nil {
-			r.connections, r.drain = s.Connections, s.Drain
+			r.Connections, r.Drain = s.Connections, s.Drain
 			if s.Leaving {
 				u.letGo(r)
 			}
@@ -374,7 +373,9 @@ func (u *Upgrader) appoint() error {
 		return err
 	}
 	u.log.Debug("handing over", "successor", s.pid)
-	u.tellManager(MainPID(s.pid), Ready, Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid())))
+	u.endPings() // the manager would hear them from a process that isn't the main one any more
+	status := Status(fmt.Sprintf("Serving, generation %d; generation %d (pid %d) drains", u.generation+1, u.generation, os.Getpid()))
+	u.tellManager(append(s.asMain(), Ready, status)...)
 	u.settle(s)
 	if s.foreign && !s.hasEnded() {
 		return nil // it took over when it was ready
@@ -391,6 +392,7 @@ func (u *Upgrader) appoint() error {
 		return nil
 	}
 	u.tellManager(MainPID(os.Getpid()))
+	u.ping()
 	if perr := u.namePID(os.Getpid()); perr != nil {
 		u.log.Error("after the successor's death", "error", perr)
 	}

@@ -119,7 +119,7 @@ func (u *Upgrader) sayReady() {
 // takesConnections comes with the READY=1 of a successor that understands
 // link.KindConnections. In its hello it could arrive later than the READY=1, when the
 // drain has begun.
-const takesConnections State = "X_HANDOFF_MANY_CONNECTIONS=1"
+const takesConnections State = confidential + "MANY_CONNECTIONS=1"
 
 // tellPredecessor sends states to the predecessor that has not committed yet; its
 // socket is in the environment until then.
@@ -181,6 +181,11 @@ func (u *Upgrader) fallSilent() {
 	u.mu.Lock()
 	u.main = false
 	u.mu.Unlock()
+	u.endPings()
+}
+
+// endPings sees to it that no ping comes after what this generation says next.
+func (u *Upgrader) endPings() {
 	if u.manager.pings != nil {
 		u.manager.pings()
 		u.manager.pings = nil
@@ -193,7 +198,7 @@ func (u *Upgrader) serving() State {
 	fmt.Fprintf(&text, "Serving, generation %d", u.generation)
 	elders, connections := u.family.elders, 0
 	for _, e := range elders {
-		connections += e.connections
+		connections += e.Connections
 	}
 	switch len(elders) {
 	case 0:

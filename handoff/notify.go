@@ -124,10 +124,12 @@ func (n *Notifier) NotifyFiles(files []syscall.Conn, states ...State) error {
 	if len(files) > MaxNotifyFiles {
 		return fmt.Errorf("handoff: notification with %d files; at most %d are allowed, send them in several", len(files), MaxNotifyFiles)
 	}
-	return n.send(message, files)
+	return n.send(context.Background(), message, files)
 }
 
-func (n *Notifier) send(message []byte, files []syscall.Conn) error {
+// send sends nothing once ctx has ended. It is asked at this message's turn: what the
+// end of ctx is to come before is never overtaken.
+func (n *Notifier) send(ctx context.Context, message []byte, files []syscall.Conn) error {
 	deadline := time.Now().Add(n.timeout)
 	timer := time.NewTimer(n.timeout)
 	defer timer.Stop()
@@ -139,6 +141,9 @@ func (n *Notifier) send(message []byte, files []syscall.Conn) error {
 	}
 	if n.closed.Load() {
 		return n.failed(net.ErrClosed)
+	}
+	if ctx.Err() != nil {
+		return n.failed(ctx.Err())
 	}
 	if n.conn != nil {
 		err := n.conn.send(message, files, deadline)
@@ -184,7 +189,7 @@ func (n *Notifier) Barrier(ctx context.Context) error {
 		return fmt.Errorf("handoff: notify barrier: %w", err)
 	}
 	defer r.Close()
-	err = n.send([]byte(barrier), []syscall.Conn{w})
+	err = n.send(context.Background(), []byte(barrier), []syscall.Conn{w})
 	w.Close()
 	if err != nil {
 		return err

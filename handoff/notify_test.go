@@ -471,3 +471,35 @@ func TestDescriptorsOfANotifierAreNotInheritable(t *testing.T) {
 		}
 	}
 }
+
+// A ping that waits for its turn doesn't come once its context has ended.
+func TestNoWatchdogPingFollowsWhatIsSaidAfterItsEnd(t *testing.T) {
+	t.Parallel()
+	manager := newManager(t)
+	for range 200 {
+		n := dial(t, manager.Address())
+		ctx, cancel := context.WithCancel(t.Context())
+		asked, done := make(chan struct{}, 1), make(chan error, 1)
+		go func() {
+			done <- n.Watchdog(ctx, time.Hour, func(context.Context) error { close(asked); return nil })
+		}()
+		<-asked // now it sends
+		cancel()
+		if err := n.Notify("X_LAST=1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		m := receive(t, manager)
+		if slices.Equal(m.Lines, []string{"WATCHDOG=1"}) {
+			m = receive(t, manager)
+		}
+		equal(t, m.Lines, []string{"X_LAST=1"})
+		if err := n.Notify("X_END=1"); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, receive(t, manager).Lines, []string{"X_END=1"})
+		n.Close()
+	}
+}

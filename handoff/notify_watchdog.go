@@ -45,7 +45,8 @@ func WatchdogInterval() (time.Duration, error) {
 // returns nil when ctx ends. A healthy that fails or hangs stops the pings and
 // nothing else: the manager then does what the unit says. It is asked again
 // half an interval later, and its context ends with that half. A ping that
-// can't be sent is tried again with the next.
+// can't be sent is tried again with the next. None follows what is sent after the
+// end of ctx.
 //
 // It returns at once with nil on a nil Notifier or an interval of 0, so that
 // what WatchdogInterval returned can be given as it is, and with an error that
@@ -62,7 +63,7 @@ func (n *Notifier) Watchdog(ctx context.Context, interval time.Duration, healthy
 			return nil
 		}
 		if isHealthy(ctx, half, healthy) {
-			if err := n.Notify(WatchdogPing); errors.Is(err, net.ErrClosed) {
+			if err := n.send(ctx, []byte(WatchdogPing), nil); errors.Is(err, net.ErrClosed) {
 				return err
 			}
 		}

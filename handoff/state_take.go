@@ -12,7 +12,7 @@ import (
 
 // takesState comes with the READY=1 of a successor that takes last words and
 // connections with state; see takesConnections.
-const takesState State = "X_HANDOFF_STATE=1"
+const takesState State = confidential + "STATE=1"
 
 // desk is where answers of a predecessor are waited for. A nil one has none.
 type desk struct {

@@ -60,8 +60,8 @@ func (u *Upgrader) readLife(s *ServiceStatus) {
 }
 
 func (u *Upgrader) drainingStatus(e *relative) DrainingStatus {
-	d := DrainingStatus{Generation: e.Generation, PID: e.PID, Hurried: e.Hurried, Connections: e.connections, Since: e.drain.Since, Deadline: e.drain.Deadline}
-	for _, l := range e.drain.Open {
+	d := DrainingStatus{Generation: e.Generation, PID: e.PID, Hurried: e.Hurried, Connections: e.Connections, Since: e.Drain.Since, Deadline: e.Drain.Deadline}
+	for _, l := range e.Drain.Open {
 		d.Listeners = append(d.Listeners, ListenerDrain{Name: l.Name, Address: l.Address, Open: l.Open})
 	}
 	return d

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // The service manager's fd store (systemd.service(5), FileDescriptorStoreMax=)
@@ -29,8 +30,12 @@ type indexEntry struct {
 
 // Store is [Upgrader.Keep], and has the service manager keep file too, under its
 // name, in case this process crashes: the process that is started then finds it in
-// [Upgrader.Inherited]. State that is to outlive a crash goes into a memfd. The
-// manager drops a connection that its peer has closed by itself.
+// [Upgrader.Inherited]. State that is to outlive a crash goes into a memfd.
+//
+// It is dropped from there when it ends: a connection that its peer has closed the
+// manager drops by itself; what this program closes, within a second of that, until
+// which the peer sees the connection open. [Upgrader.Forget] before the close is
+// quicker. What the program closes when it stops stays, for the next start.
 //
 // What the Upgrader itself has opened by Listen and ListenPacket is stored
 // without being asked. Nothing is stored where the manager has no store: the
@@ -42,7 +47,46 @@ func (u *Upgrader) Store(file File) error {
 	if file.Conn == nil || file.Name == storeIndex {
 		return fmt.Errorf("handoff: store %q: it has no Conn, or a name that is taken", file.Name)
 	}
-	return u.register(&shared{File: file, store: true})
+	if err := u.register(&shared{File: file, store: true}); err != nil {
+		return err
+	}
+	u.watchStored.Do(func() { go u.watchClosed() })
+	return nil
+}
+
+// closedCheck is how often watchClosed looks.
+const closedCheck = time.Second
+
+// watchClosed takes out of the store what the program has closed. For as long as the
+// manager has a connection open its peer doesn't learn of the end, and nothing tells
+// us of a Close.
+func (u *Upgrader) watchClosed() {
+	tick := time.NewTicker(closedCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			u.dropClosed()
+		case <-u.done:
+			return
+		}
+	}
+}
+
+func (u *Upgrader) dropClosed() {
+	u.mu.Lock()
+	before := len(u.shared)
+	u.shared = slices.DeleteFunc(u.shared, func(s *shared) bool { return s.store && isClosed(s.Conn) })
+	ended := u.main && len(u.shared) < before
+	u.mu.Unlock()
+	if ended {
+		u.post(occurrence{run: u.syncStore})
+	}
+}
+
+func isClosed(c syscall.Conn) bool {
+	raw, err := c.SyscallConn()
+	return err == nil && raw.Control(func(uintptr) {}) != nil
 }
 
 // syncStore brings the manager's store up to date; in the loop.

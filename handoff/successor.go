@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -238,18 +239,22 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		u.awaitReady(d)
 	}
 	// Once it is the main generation, it speaks for itself.
-	if lines := m.Forwardable(); len(lines) > 0 && u.machine.phase != phaseDraining {
-		states := make([]State, len(lines))
-		for i, line := range lines {
-			states[i] = State(line)
+	if u.machine.phase != phaseDraining {
+		var states []State
+		for _, line := range m.Forwardable() {
+			if !strings.HasPrefix(line, confidential) {
+				states = append(states, State(line))
+			}
 		}
-		u.tellManager(states...)
+		if len(states) > 0 {
+			u.tellManager(states...)
+		}
 	}
 	switch {
 	case m.Ready() && starting:
 		s.ready = true
-		_, s.moves = m.Get("X_HANDOFF_MANY_CONNECTIONS")
-		_, s.stateful = m.Get("X_HANDOFF_STATE")
+		_, s.moves = m.Get(confidential + "MANY_CONNECTIONS")
+		_, s.stateful = m.Get(confidential + "STATE")
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
 	case m.Stopping() && u.machine.phase != phaseDraining:
 		s.leaving = true
@@ -261,6 +266,32 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	case m.Stopping(): // this has crossed the commit
 		u.handle(occurrence{event: eventReleased})
 	}
+}
+
+// confidential begins what generations say to each other alone.
+const confidential = "X_HANDOFF_"
+
+// asMain are the states by which the service manager takes s for the main process.
+// The number of its pidfd is for managers that would see a pid used again.
+func (s *successor) asMain() []State {
+	states := []State{MainPID(s.pid)}
+	pidfd := s.pidfd
+	if s.relay != nil {
+		pidfd = s.relay.pidfd
+	}
+	if pidfd == nil {
+		return states
+	}
+	raw, err := pidfd.SyscallConn()
+	if err != nil {
+		return states
+	}
+	_ = raw.Control(func(fd uintptr) { // it is closed once the process has ended
+		if id, err := PIDFDID(int(fd)); err == nil {
+			states = append(states, MainPIDFDID(id))
+		}
+	})
+	return states
 }
 
 // terminate ends the process. It may end by itself for a while, for it may have

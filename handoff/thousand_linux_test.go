@@ -74,6 +74,9 @@ func BenchmarkAThousandListeners(b *testing.B) {
 		}
 		t2 := b.Elapsed()
 		files, _, err := up.exports()
+		if err != nil {
+			b.Fatal(err)
+		}
 		t3 := b.Elapsed()
 		closeAll(files)
 		t4 := b.Elapsed()

@@ -47,6 +47,8 @@ type Upgrader struct {
 	cut      chan struct{} // closed when they are to end now
 	over     sync.Once
 
+	watchStored sync.Once // starts dropClosed
+
 	tickets tickets
 
 	mu     sync.Mutex

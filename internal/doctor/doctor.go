@@ -60,7 +60,8 @@ type Facts struct {
 // Process is what /proc knows of a process. What may not be read is missing.
 type Process struct {
 	PID        int
-	InnerPID   int // as the process sees it
+	InnerPID   int    // as the process sees it
+	PIDFDID    string // the number of its pidfd; "": unknown
 	Parent     int
 	ParentName string
 	Name       string

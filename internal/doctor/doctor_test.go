@@ -184,6 +184,15 @@ var cases = []struct {
 	{"another's WATCHDOG_PID", env("WATCHDOG_PID=99", "WATCHDOG_USEC=1"), "error watchdog-pid"},
 	{"its own WATCHDOG_PID", env("WATCHDOG_PID=100", "WATCHDOG_USEC=1", "LISTEN_PID=100", "LISTEN_FDS=1"), ""},
 	{"another's LISTEN_PID", env("LISTEN_PID=99", "LISTEN_FDS=1"), "error listen-pid"},
+	{"another's LISTEN_PIDFDID", func(f *Facts) {
+		f.Process.PIDFDID = "12"
+		env("LISTEN_PID=100", "LISTEN_PIDFDID=11", "LISTEN_FDS=1")(f)
+	}, "error listen-pidfdid"},
+	{"its own LISTEN_PIDFDID", func(f *Facts) {
+		f.Process.PIDFDID = "12"
+		env("LISTEN_PID=100", "LISTEN_PIDFDID=12", "LISTEN_FDS=1")(f)
+	}, ""},
+	{"a LISTEN_PIDFDID and nothing to compare with", env("LISTEN_PID=100", "LISTEN_PIDFDID=11", "LISTEN_FDS=1"), ""},
 	{"its own inner LISTEN_PID", func(f *Facts) { f.Process.InnerPID = 7; env("LISTEN_PID=7", "LISTEN_FDS=1")(f) }, ""},
 	{"root given up", process(func(p *Process) { p.UID = 33 }), "note privileges-dropped"},
 	{"never root", func(f *Facts) { f.Process.UID = 33; set("User=www-data")(f) }, ""},

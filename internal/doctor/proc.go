@@ -19,6 +19,9 @@ func (s System) process(pid int) *Process {
 		p.ParentName = parent["Name"]
 	}
 	p.Env = s.environment(pid)
+	if s.Root == "/" { // or it is no process of this machine
+		p.PIDFDID = pidfdID(pid)
+	}
 	_, err := os.Lstat(s.proc(pid, "root", "proc", "self"))
 	p.NoProc = errors.Is(err, os.ErrNotExist) && s.readable(pid, "root")
 	for child, parent := range all {

@@ -86,6 +86,11 @@ func checkEnvironment(r *report) {
 			fmt.Sprintf("The main process, %d, was started with LISTEN_PID=%s, so it takes its sockets for another's, and most programs open new ones without a word.", p.PID, pid),
 			"Have nothing between systemd and the program that starts it as a child, and successors started as package handoff does.")
 	}
+	if id := p.Env["LISTEN_PIDFDID"]; id != "" && p.Env["LISTEN_FDS"] != "" && p.PIDFDID != "" && id != p.PIDFDID {
+		r.add(Error, "listen-pidfdid",
+			fmt.Sprintf("The main process, %d, was started with LISTEN_PIDFDID=%s and its own number is %s, so that by systemd's library, 259 and later, it gets no sockets.", p.PID, id, p.PIDFDID),
+			"Have its starter set the variable to the number of the new process or take it away, as package handoff does.")
+	}
 }
 
 // isNot tells that a variable names another process.

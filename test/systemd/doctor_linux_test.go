@@ -1,14 +1,14 @@
 package systemd
 
 import (
-	"maps"
+	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/handoff-dev/handoff/internal/spec"
 	units "github.com/handoff-dev/handoff/internal/unit"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 	"github.com/handoff-dev/handoff/test/internal/sdbox"
@@ -95,6 +95,11 @@ func TestDoctorReadsWhatSystemdMakesOfTheSettings(t *testing.T) {
 		"calls that are enough":    {"SystemCallFilter=@system-service\nSystemCallFilter=~@resources @privileged", nil},
 		"no /proc":                 {"InaccessiblePaths=/proc", []string{"error proc-hidden"}},
 		"a shell":                  {"ExecStart=\nExecStart=/bin/sh -c '/usr/local/bin/graceful; exit 1'", []string{"warning wrapper-command"}},
+		"a part of the stop":       {"KillMode=process", []string{"error kill-mode-process"}},
+		"no stop":                  {"KillMode=none", []string{"error kill-mode-none"}},
+		"a reload of all":          {"ExecReload=\nExecReload=/bin/pkill -HUP graceful", []string{"warning exec-reload-all"}},
+		"a short reload":           {"TimeoutStartSec=20\nExecReload=\nExecReload=/bin/kill --wait $MAINPID", []string{"warning reload-timeout"}},
+		"little memory":            {"MemoryMax=1G\nOOMPolicy=stop", []string{"note memory-limit"}},
 		"no program":               {"ExecStart=\nExecStart=/usr/local/bin/gone", []string{"error program-missing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,40 +162,170 @@ func TestDoctorSeesASocketUnitThatIsOff(t *testing.T) {
 	s.findings("warning socket-inactive")
 }
 
-func TestTheUnitsThatTheCommandWritesServeAndUpgrade(t *testing.T) {
+func TestDoctorSeesAMainProcessThatIsAnothersChildAndTakesItsVariablesForAnothers(t *testing.T) {
 	t.Parallel()
-	options := units.Options{
-		Program: program, Args: append(slices.Clone(elsewhere), quick),
-		Sockets: []spec.Spec{parse(t, "http="+httpAddr), parse(t, "unix="+unixPath), parse(t, "udp=udp::"+udpAddr)},
+	// A program that starts its successor as its child, and leaves the variables alone.
+	s := install(t, httpSocket(t), setting("alien", "NotifyAccess=all\nWatchdogSec=10min\nExecStart=\n"+
+		"ExecStart=/bin/sh -c '"+program+" -http=127.0.0.1:8090 & systemd-notify --pid=$$! --ready; wait'"))
+	s.startSockets(httpSocket(t))
+	s.Do("start", unit)
+	s.logged("not our child")
+	want := []string{"warning notify-access-all", "note watchdog", "error alien-main", "error watchdog-pid", "error listen-pid"}
+	if version(t, s.Box) >= 259 {
+		want = append(want, "error listen-pidfdid")
 	}
-	files, err := units.Files(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]string{}
-	for _, f := range files {
-		all[f.Name] = f.Text
-	}
-	s := install(t, all)
-	s.Do("start", unit) // and with it its sockets
-	s.answersEverywhere(1)
-	before := s.sockets()
-	s.findings()
-	s.upgrade(2)
-	s.answersEverywhere(2)
-	s.same(before)
-	s.findings()
-	s.Do(append([]string{"stop"}, slices.Sorted(maps.Keys(all))...)...)
-	s.ended()
+	s.findings(want...)
 }
 
-func parse(t *testing.T, text string) spec.Spec {
-	t.Helper()
-	s, err := spec.Parse(text)
-	if err != nil {
+func TestDoctorSeesAProcessWithoutANotifySocket(t *testing.T) {
+	t.Parallel()
+	s := install(t, httpSocket(t), setting("unset", "Type=exec\nUnsetEnvironment=NOTIFY_SOCKET"))
+	s.startSockets(httpSocket(t))
+	s.findings("warning type-exec")
+	if _, err := s.ask("tcp"); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	s.findings("warning type-exec", "error notify-socket-absent")
+}
+
+func TestDoctorKnowsTheSettingsOfNewerVersions(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		since       int
+		lines       string
+		want, older []string
+	}{
+		"two signals":     {253, "Type=notify-reload", []string{"error exec-reload-twice"}, []string{"error notify-reload-unknown"}},
+		"another signal":  {253, "Type=notify-reload\nExecReload=\nReloadSignal=SIGUSR1", []string{"warning reload-signal"}, []string{"error notify-reload-unknown", "warning exec-reload-missing"}},
+		"a dropped store": {254, "FileDescriptorStorePreserve=no", []string{"warning fd-store-dropped"}, nil},
+		"a restart mode":  {254, "RestartMode=direct", []string{"note restart-mode"}, nil},
+		"a pid namespace": {257, "PrivatePIDs=yes", []string{"error private-pids"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := example(t, unit)
+			if strings.HasPrefix(test.lines, "Type=") { // not besides another one, which would count for older versions
+				text = strings.Replace(text, "\nType=notify\n", "\n", 1)
+			}
+			s := install(t, httpSocket(t), map[string]string{unit: text}, setting("test", test.lines))
+			s.startSockets(httpSocket(t))
+			if version(t, s.Box) >= test.since {
+				s.findings(test.want...)
+			} else {
+				s.findings(test.older...)
+			}
+		})
+	}
+}
+
+func TestDoctorSeesWhatIsWrongWithSocketUnits(t *testing.T) {
+	t.Parallel()
+	t.Run("names", func(t *testing.T) {
+		t.Parallel()
+		units := map[string]string{
+			"graceful.socket":   "[Socket]\nListenStream=127.0.0.1:8080\nListenStream=127.0.0.1:8081\nFileDescriptorName=http\n",
+			"graceful-b.socket": "[Socket]\nListenStream=/run/b\nService=" + unit + "\n",
+		}
+		s := install(t, units)
+		s.startSockets(units)
+		s.findings("warning socket-names-shared", "warning socket-name-default")
+	})
+	t.Run("a service for each connection", func(t *testing.T) {
+		t.Parallel()
+		s := install(t, map[string]string{
+			"each.socket":   "[Socket]\nAccept=yes\nListenStream=127.0.0.1:7\n",
+			"each@.service": example(t, unit),
+		})
+		s.Do("start", "each.socket")
+		conn, err := s.DialContext(proctest.Context(t), "tcp", "127.0.0.1:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		each := ""
+		proctest.Until(t, "the service of a connection", func() error {
+			out, _ := s.Systemctl("list-units", "--plain", "--no-legend", "--all", "each@*")
+			if each, _, _ = strings.Cut(out, " "); !strings.HasPrefix(each, "each@") {
+				return fmt.Errorf("the units are %q", out)
+			}
+			return nil
+		})
+		if found, code := s.doctor(each); code != 1 || !slices.Contains(found, "error socket-accept") {
+			t.Errorf("handoff doctor finds %q, exit code %d", found, code)
+		}
+	})
+}
+
+func TestDoctorTellsItsFindingsToPrograms(t *testing.T) {
+	t.Parallel()
+	s := install(t, httpSocket(t), setting("test", "KillMode=process"))
+	s.startSockets(httpSocket(t))
+	s.doctor(unit) // which installs the command
+	type finding struct{ ID, Severity, What, Mend string }
+	var got []struct {
+		Unit             string
+		Systemd, MainPID int
+		Findings         []finding
+	}
+	out, code := s.Exec(command, "doctor", "--json", "graceful")
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 1 || len(got) != 1 {
+		t.Fatalf("exit code %d, %v:\n%s", code, err, out)
+	}
+	r := got[0]
+	if r.Unit != unit || r.Systemd != version(t, s.Box) || r.MainPID != 0 || len(r.Findings) != 1 || r.Findings[0].ID != "kill-mode-process" ||
+		r.Findings[0].Severity != "error" || r.Findings[0].What == "" || r.Findings[0].Mend == "" {
+		t.Errorf("%+v", r)
+	}
+	for args, want := range map[string]int{"doctor --nonsense": 2, "doctor graceful.socket": 2, "doctor nobody": 3, "doctor": 3} {
+		if out, code := s.Exec(append([]string{command}, strings.Fields(args)...)...); code != want {
+			t.Errorf("handoff %s: exit code %d, want %d: %s", args, code, want, out)
+		}
+	}
+}
+
+// The command is asked in the box, where it finds the version and itself.
+func TestTheUnitsThatTheCommandWritesServeAndUpgrade(t *testing.T) {
+	t.Parallel()
+	for name, flags := range map[string][]string{"by the command": nil, "by notify-reload": {"--notify-reload"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := install(t)
+			s.installCommand()
+			make := append([]string{command, "unit"}, flags...)
+			make = append(make, "--write=/run/sdbox/units", "--force", "-s", "http="+httpAddr, "-s", "unix="+unixPath, "-s", "udp=udp::"+udpAddr, "--", program)
+			out, code := s.Exec(append(append(make, elsewhere...), quick)...)
+			if flags != nil && version(t, s.Box) < 253 {
+				if code != 1 || !strings.Contains(out, "wants systemd 253, and this is 252") {
+					t.Errorf("exit code %d: %s", code, out)
+				}
+				return
+			}
+			var all []string
+			for line := range strings.Lines(out) {
+				all = append(all, strings.TrimPrefix(strings.TrimSpace(line), "/run/sdbox/units/"))
+			}
+			if code != 0 || len(all) != 4 || all[0] != unit {
+				t.Fatalf("exit code %d: %s", code, out)
+			}
+			s.Do("daemon-reload")
+			s.Do("start", unit) // and with it its sockets
+			s.answersEverywhere(1)
+			before := s.sockets()
+			s.findings()
+			for generation := 2; generation <= 3; generation++ {
+				s.Do("reload", unit)
+				// No waiting: the reload was the upgrade.
+				if r, err := s.ask("tcp"); err != nil || r.generation != generation || s.MainPID(unit) != r.pid {
+					t.Errorf("after the reload %+v serves (%v), the main process is %d", r, err, s.MainPID(unit))
+				}
+			}
+			s.answersEverywhere(3)
+			s.same(before)
+			s.findings()
+			s.Do(append([]string{"stop"}, all...)...)
+			s.ended()
+		})
+	}
 }
 
 func TestAProgramGetsTheArgumentsThatTheCommandWasGiven(t *testing.T) {

@@ -152,9 +152,20 @@ func TestFIFOsAndSpecialFilesAreHandedOn(t *testing.T) {
 	s.Do("start", "graceful.socket", "graceful-fifo.socket")
 	s.Do("start", "graceful-special.socket") // the last, for it is readable, and starts the service
 	s.reached(1)
-	for generation := 1; generation <= 4; generation++ {
-		if generation > 1 {
+	for _, step := range []struct {
+		generation int
+		how        string
+	}{{1, ""}, {2, "reload"}, {3, "reload"}, {4, "reload"}, {1, "restart"}, {2, "reload"}, {1, "crash"}, {2, "reload"}} {
+		generation := step.generation
+		switch step.how {
+		case "reload":
 			s.alone(s.upgrade(generation).pid)
+		case "restart":
+			s.Do("restart", unit)
+			s.reached(generation)
+		case "crash":
+			s.crash()
+			s.reached(generation)
 		}
 		held := s.files()
 		for name, path := range map[string]string{"fifo": fifo, "special": special} {
@@ -175,7 +186,7 @@ func TestFIFOsAndSpecialFilesAreHandedOn(t *testing.T) {
 		fmt.Fprintf(f, "line %d", generation)
 		f.Close()
 		if text, err := fetch(c, "/read?name=fifo"); err != nil || text != fmt.Sprintf("line %d", generation) {
-			t.Errorf("generation %d has read %q from the FIFO (%v)", generation, text, err)
+			t.Errorf("generation %d has read %q from the FIFO after a %s (%v)", generation, text, step.how, err)
 		}
 		if text, err := fetch(c, "/read?name=special"); err != nil || len(text) != 100 {
 			t.Errorf("generation %d has read %q from %s (%v)", generation, text, special, err)

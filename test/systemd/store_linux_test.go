@@ -3,6 +3,7 @@ package systemd
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -126,6 +127,43 @@ func TestAProgramGetsBackWhatItHasStored(t *testing.T) {
 		t.Errorf("a closed connection came back: %q", now)
 	}
 	s.stored(all - 1)
+}
+
+// As long as systemd has it, too, a connection that the service closes is open to its peer.
+func TestAStoredConnectionEndsWhenTheServiceClosesIt(t *testing.T) {
+	t.Parallel()
+	const door = "/run/keeper.sock"
+	for generation := 1; generation <= 2; generation++ {
+		t.Run(fmt.Sprintf("in generation %d", generation), func(t *testing.T) {
+			t.Parallel()
+			s := installKeeper(t, httpSocket(t), flags("-client="+door))
+			s.startSockets(httpSocket(t))
+			s.reached(1)
+			conn, err := s.DialContext(proctest.Context(t), "unix", door)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			const all = 3 // the connection, the socket of its own, and the index
+			s.stored(all)
+			if generation == 2 {
+				s.alone(s.upgrade(2).pid)
+				s.stored(all)
+			}
+			c := s.client("tcp")
+			defer c.CloseIdleConnections()
+			if _, err := fetch(c, "/hangup"); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetDeadline(proctest.Deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(conn); err != nil || len(text) > 0 {
+				t.Errorf("the peer reads %q, %v, want its end", text, err)
+			}
+			s.stored(all - 1)
+		})
+	}
 }
 
 func TestAChangedAddressCountsAfterARestart(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -46,11 +47,11 @@ func TestARestartAfterAnUpgradeGoesOnWithTheSameSocketsAndRefusesNobody(t *testi
 	s.restarts()
 }
 
-func TestAStopAfterAnUpgradeLetsARequestInFlightFinish(t *testing.T) {
+func TestAStopAfterUpgradesLetsARequestInFlightFinish(t *testing.T) {
 	t.Parallel()
 	s := install(t, httpSocket(t), flags(quick))
 	s.startSockets(httpSocket(t))
-	s.alone(s.upgradeTo(2).pid) // systemd is more patient while there are others
+	s.alone(s.upgradeTo(4).pid) // systemd is more patient while there are others
 	slow := s.slowRequest(2 * time.Second)
 	s.Do("stop", "graceful.socket", unit)
 	slow.finished()
@@ -129,15 +130,29 @@ func TestTheStatusTellsThatAnOlderGenerationDrains(t *testing.T) {
 	t.Parallel()
 	s := install(t, httpSocket(t), flags(quick))
 	s.startSockets(httpSocket(t))
-	s.upgradeTo(1)
-	slow := s.slowRequest(6 * time.Second)
-	s.upgradeTo(2)
-	s.statusSays("drain", true)
-	if out, _ := s.Systemctl("status", unit); !strings.Contains(out, "Status: ") {
-		t.Errorf("systemctl status has no Status line:\n%s", out)
+	s.Do("log-level", "debug")
+	lines := regexp.MustCompile(`(?m)^ *Status: "(.*)"$`)
+	status := func(want string) {
+		t.Helper()
+		s.Wait(unit, "StatusText", want)
+		out, _ := s.Systemctl("status", unit)
+		if all := lines.FindAllStringSubmatch(out, -1); len(all) != 1 || all[0][1] != want {
+			t.Errorf("systemctl status has not the one line %q:\n%s", want, out)
+		}
 	}
-	slow.finished()
-	s.statusSays("drain", false)
+	first := s.upgradeTo(1)
+	status("Serving, generation 1")
+	one := s.slowRequest(8 * time.Second)
+	second := s.upgradeTo(2)
+	status(fmt.Sprintf("Serving, generation 2; generation 1 (pid %d) drains, 1 connection left", first.pid))
+	two, three := s.slowRequest(10*time.Second), s.slowRequest(10*time.Second)
+	s.upgradeTo(3)
+	status("Serving, generation 3; 2 older generations drain, 3 connections left")
+	one.finished()
+	status(fmt.Sprintf("Serving, generation 3; generation 2 (pid %d) drains, 2 connections left", second.pid))
+	two.finished()
+	three.finished()
+	status("Serving, generation 3")
 }
 
 func TestAUnitThatDoesNotListenRefusesTheUpgradeAndLivesOn(t *testing.T) {

@@ -143,6 +143,9 @@ type Elder struct {
 	Hurried    bool `json:"hurried,omitempty"` // it has been told to hurry
 	// Settled are the listeners for which it sends no KindMove any more.
 	Settled []Settled `json:"settled,omitempty"`
+	// Of its last Status: it sends none to a receiver that is new until something changes.
+	Connections int   `json:"connections,omitempty"`
+	Drain       Drain `json:"drain,omitzero"`
 }
 
 // Heir tells whether the receiver is the sender's heir, and the sender's generation.

@@ -10,6 +10,9 @@
 //	GET /count  counts up, and answers with the number; see -count
 //	GET /slow?ms=N        answers after so many milliseconds
 //	GET /send?text=TEXT   sends a line on the stored connection; see -client
+//	GET /hangup           closes that
+//	GET /notify?state=STATE&state=STATE…   tells systemd so, with a file if there is file=
+//	GET /upgrade          upgrades, and answers with the error
 package main
 
 import (
@@ -35,6 +38,8 @@ var (
 	count     = flag.Bool("count", false, "store a number in memory")
 	client    = flag.String("client", "", "accept one connection on the unix socket at `path`, and store it")
 	readopt   = flag.Bool("readopt", false, "see to the service again if the successor dies while this generation drains")
+	slow      = flag.Duration("slow", 0, "be ready only after this `time`")
+	extend    = flag.Bool("extend", false, "ask systemd for the time of -slow")
 	once      = flag.Bool("once", false, "be the service of one connection: answer its first line and end")
 	sick      = flag.String("sick", "", "watchdog: fail while there is a file at `path`, and hang if that says so")
 )
@@ -64,6 +69,9 @@ func run() error {
 	if err := k.takeState(); err != nil {
 		return err
 	}
+	if err := startSlowly(*slow, *extend); err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "pid=%d generation=%d version=keeper\n", os.Getpid(), up.Generation())
@@ -72,6 +80,9 @@ func run() error {
 	mux.HandleFunc("GET /read", k.read)
 	mux.HandleFunc("GET /count", k.next)
 	mux.HandleFunc("GET /send", k.send)
+	mux.HandleFunc("GET /hangup", k.hangUp)
+	mux.HandleFunc("GET /notify", notify)
+	mux.HandleFunc("GET /upgrade", k.upgrade)
 	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
 		ms, _ := strconv.Atoi(r.FormValue("ms"))
 		time.Sleep(time.Duration(ms) * time.Millisecond)
