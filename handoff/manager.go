@@ -139,6 +139,7 @@ func (u *Upgrader) become() {
 	u.mu.Lock()
 	u.main = true
 	u.setGatesLocked()
+	sockets := len(u.shared)
 	u.mu.Unlock()
 	u.serveControl()
 	if u.machine.phase == phaseStopping {
@@ -154,7 +155,7 @@ func (u *Upgrader) become() {
 	}
 	u.family.abandoned = nil
 	u.syncStore()
-	go warmUp()
+	go warmUp(sockets)
 	if u.generation > 1 {
 		// The program's own notifications were for the predecessor so far.
 		if u.manager.address != "" {

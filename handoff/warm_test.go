@@ -9,7 +9,7 @@ import (
 func TestTheWarmUpEnds(t *testing.T) {
 	t.Parallel()
 	done := make(chan struct{})
-	go func() { warmUp(); close(done) }()
+	go func() { warmUp(1000); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
