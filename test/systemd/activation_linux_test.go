@@ -3,6 +3,7 @@ package systemd
 import (
 	"maps"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -16,6 +17,27 @@ func TestTheUnitFilesOfTheExampleWorkAsTheyAre(t *testing.T) {
 	s.alone(second.pid)
 	if first.pid == second.pid {
 		t.Errorf("the pid is still %d", first.pid)
+	}
+}
+
+func TestTheUnitInTheDocumentIsTheExamples(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/systemd.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```ini\n[Service]\n")
+	shown, _, _ := strings.Cut(rest, "```")
+	service := strings.SplitN(example(t, unit), "[Service]\n", 2)[1]
+	service, _, _ = strings.Cut(service, "[Install]")
+	var settings strings.Builder
+	for line := range strings.Lines(service) {
+		if line != "\n" && line[0] != '#' {
+			settings.WriteString(line)
+		}
+	}
+	if shown != settings.String() {
+		t.Errorf("docs/systemd.md shows\n%s, the example has\n%s", shown, settings.String())
 	}
 }
 
