@@ -145,7 +145,7 @@ func TestASuccessorsEnvironmentHasNoRoomForAKey(t *testing.T) {
 	for name, value := range environ(pid) {
 		switch {
 		case known[name], strings.HasPrefix(name, "LISTEN_"), name == "NOTIFY_SOCKET":
-		case len(value) >= 32:
+		case len(strings.ReplaceAll(value, s.Path, "")) >= 32: // the stage's order names the program
 			t.Errorf("%s=%s is as long as a key", name, value)
 		}
 	}
