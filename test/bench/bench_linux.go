@@ -293,6 +293,7 @@ func method(quick bool, z size) []string {
 		"Latency: keep-alive, 16 workers, 2,000 requests/s; it counts from when a request was due. Around: the second from the signal on.",
 		"Times: one new connection after the other, 50 µs apart, from the signal until another process answers. Gone: the pidfd tells. handoff's probation is 0 here, because nobody else has one; in the losses and latencies it is its default, 1 s.",
 		"The heap is the old process's, with a pointer in each page. The idle connections have had one answer.",
+		fmt.Sprintf("Rounds: %d of the idle times, %d of the other times, %d of the latencies, %d of the steady state.", z.idleRounds, z.caseRounds, z.latencyRounds, z.steadyRounds),
 		"Medians, with the quartiles in parentheses. Ratios are formed of measurements of the same round.",
 	}
 }

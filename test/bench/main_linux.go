@@ -60,7 +60,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	servers := flags.String("servers", "", "only these, by `names` with commas between them")
 	only := flags.String("parts", "", "only these `parts`: times, losses, latencies, steady, hundred")
 	cases := flags.String("cases", "", "only these `cases` of the times, with semicolons between them: idle; 1,000 listeners; …")
-	rounds := flags.Int("rounds", 0, "so many `rounds` of the times")
+	rounds := flags.Int("rounds", 0, "so many `rounds` of the times and latencies, and four times as many of the steady state")
 	verbose := flags.Bool("v", false, "tell how long each turn takes")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -75,7 +75,9 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	defer b.close()
 	b.verbose, b.cases = *verbose, split(*cases, ";")
 	if *rounds > 0 {
-		b.size.idleRounds, b.size.caseRounds = *rounds, *rounds
+		b.size.idleRounds, b.size.caseRounds, b.size.latencyRounds = *rounds, *rounds, *rounds
+		b.size.steadyRounds = 4 * *rounds
+		b.run.Method = method(*quick, b.size)
 	}
 	if err := b.measure(ctx, split(*only, ",")); err != nil {
 		return err

@@ -53,7 +53,7 @@ func (r *Run) Markdown() string {
 	p.line("%s, %d CPUs (%s), Linux %s, %s, commit %s; %s. Load averages before each part and at the end: %s.",
 		r.Began.Format("2006-01-02 15:04 MST"), r.Host.CPUs, r.Host.CPU, r.Host.Kernel, r.Host.Go, r.Host.Commit, r.Took, strings.Join(r.Host.LoadAvgs, ", "))
 	if r.Quick {
-		p.line("A quick run: few measurements, all plain load shapes at the same time.")
+		p.line("A quick run: all plain load shapes at the same time; for the number of measurements see the method.")
 	}
 	r.targets(p)
 	r.lossTables(p)
