@@ -41,15 +41,19 @@ type soak struct {
 	history []string        // its decisions
 
 	mu          sync.Mutex
-	main        int               // by the PID file
-	been        map[int]bool      // who has been the main generation
-	seen        map[int]time.Time // who lives, and when that was
+	main        int          // by the PID file
+	been        map[int]bool // who has been the main generation
 	losses      []*loss
-	rough       bool // the period
+	periods     []periodOfTime
 	requests    uint64
 	lost        int
 	generations int
 	broken      bool
+}
+
+type periodOfTime struct {
+	begun time.Time
+	rough bool
 }
 
 func TestRandomUpgradesAndFaultsCostNoRequestOfAProcessThatWasSpared(t *testing.T) {
@@ -101,7 +105,6 @@ func begin(t *testing.T, supervised bool) *soak {
 		t:       t,
 		scripts: t.TempDir(),
 		been:    make(map[int]bool),
-		seen:    make(map[int]time.Time),
 	}
 	for _, version := range []string{"1", "2", "last"} {
 		graceful.Build(t, version)
@@ -314,7 +317,7 @@ func (k *soak) settle(rough bool) {
 				return fmt.Errorf("process %d (%s) lives", l.pid, l.why)
 			}
 		}
-		k.rough = rough
+		k.periods = append(k.periods, periodOfTime{time.Now(), rough})
 		return nil
 	})
 }

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"strings"
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
@@ -40,7 +41,39 @@ func (k *soak) mayBeLost(f load.Failure) bool {
 			return true
 		}
 	}
+	for _, at := range k.failuresInProbationLocked() {
+		if f.Time.Sub(at).Abs() < probation+aftermath {
+			return true
+		}
+	}
 	return false
+}
+
+// failuresInProbationLocked returns when successors have failed that had accepted, by the
+// log: some live for so short a time that watch doesn't see them. In a gentle period there is
+// none.
+func (k *soak) failuresInProbationLocked() (times []time.Time) {
+	for line := range strings.Lines(k.First.Output()) {
+		if !strings.Contains(line, "upgrade failed (probation)") {
+			continue
+		}
+		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		at, err := time.Parse(time.RFC3339Nano, stamp)
+		if err == nil && k.roughAtLocked(at) {
+			times = append(times, at)
+		}
+	}
+	return times
+}
+
+// roughAtLocked tells in what kind of period a time is.
+func (k *soak) roughAtLocked(at time.Time) (rough bool) {
+	for _, p := range k.periods {
+		if at.After(p.begun) {
+			rough = p.rough
+		}
+	}
+	return rough
 }
 
 // watch looks all the time at the PID file and at the processes.
@@ -88,22 +121,9 @@ func (k *soak) look() {
 			l.to = now
 		}
 	}
-	// A successor that ends without ever having been the main generation may have
-	// accepted in its probation. In a gentle period none has come so far.
-	// Its connections end before it does, so a client may know of it while it can still be
-	// seen.
-	for pid := range k.seen {
+	for pid := range k.been {
 		if !alive[pid] {
-			if !k.been[pid] && k.rough {
-				k.losses = append(k.losses, &loss{pid: pid, from: k.seen[pid].Add(-aftermath), to: now, why: "a successor that failed"})
-			}
-			delete(k.seen, pid)
 			delete(k.been, pid) // minutes later the kernel gives the number to another generation
-		}
-	}
-	for pid, lives := range alive {
-		if lives {
-			k.seen[pid] = now
 		}
 	}
 }
