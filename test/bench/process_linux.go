@@ -108,35 +108,41 @@ func (g *group) end() error {
 // watch is a process whose end is waited for.
 type watch struct {
 	pid   int
-	pidfd int
+	pidfd *os.File
 }
 
 func watchProcess(pid int) (*watch, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("pidfd of process %d: %w", pid, err)
 	}
-	return &watch{pid, fd}, nil
+	return &watch{pid, os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
-// gone waits until the process has ended, and tells when that was.
+// gone waits until the process has ended, and tells when that was. It waits by Go's
+// poller: a poll(2) of a second would keep one of the two processors' worth of goroutines,
+// the clients among them, from running for the 10 ms until the runtime notices.
 func (w *watch) gone(limit time.Duration) (at time.Time, ok bool) {
-	deadline := time.Now().Add(limit)
-	for {
-		left := max(0, time.Until(deadline))
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds()))
-		at = time.Now()
-		switch {
-		case n > 0:
-			syscall.Wait4(w.pid, nil, syscall.WNOHANG, nil) // it may be another's child
-			return at, true
-		case err != nil && !errors.Is(err, unix.EINTR), err == nil && left == 0:
-			return at, false
-		}
+	raw, err := w.pidfd.SyscallConn()
+	if err == nil {
+		err = w.pidfd.SetReadDeadline(time.Now().Add(limit))
 	}
+	if err != nil {
+		return time.Now(), false
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		n, perr := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return perr == nil && n > 0
+	})
+	at = time.Now()
+	if err != nil {
+		return at, false
+	}
+	syscall.Wait4(w.pid, nil, syscall.WNOHANG, nil) // it may be another's child
+	return at, true
 }
 
-func (w *watch) close() { unix.Close(w.pidfd) }
+func (w *watch) close() { w.pidfd.Close() }
 
 // rss is a process's resident memory in MiB, or 0 if it has ended.
 func rss(pid int) float64 {
