@@ -47,7 +47,7 @@ type successor struct {
 	pid    int  // 0 until it has started
 	doomed bool // to be ended when it has started
 	ending bool // it has been asked to end
-	linked bool // it is one of us: it has said hello
+	linked bool // it is one of us: it has said hello, or what only we say
 	moves  bool // it takes connections
 	// stateful: it takes state, and connections with state.
 	stateful bool
@@ -255,6 +255,8 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 		s.ready = true
 		_, s.moves = m.Get(confidential + "MANY_CONNECTIONS")
 		_, s.stateful = m.Get(confidential + "STATE")
+		// Its hello comes by another way, and may still be on it.
+		s.linked = s.linked || s.moves || s.stateful
 		u.handle(occurrence{event: eventSuccessorReady, from: s})
 	case m.Stopping() && u.machine.phase != phaseDraining:
 		s.leaving = true
