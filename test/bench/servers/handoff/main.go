@@ -29,8 +29,14 @@ func main() {
 			services = append(services, handoff.Serve(srv, ln))
 		}
 	}
-	go func() { <-up.Draining(); app.Commit() }()
+	noted := make(chan struct{})
+	go func() {
+		<-up.Draining()
+		app.Commit()
+		close(noted)
+	}()
 	if err := up.Run(context.Background(), services...); err != nil {
 		app.Fail(err)
 	}
+	<-noted // with nothing to drain the process could end before
 }
