@@ -16,6 +16,7 @@ type farewell struct {
 	begun  time.Time
 	spread time.Duration // over which the turns are
 	idle   time.Duration // from its turn on, until a connection that is idle is closed
+	limit  time.Duration // Options.DrainTimeout
 }
 
 // Of Options.DrainSpread's and Options.DrainIdle's zero values.
@@ -28,7 +29,7 @@ const (
 
 // newFarewell plans that of n connections.
 func newFarewell(opts Options, n int) *farewell {
-	f := &farewell{begun: time.Now(), spread: opts.DrainSpread, idle: opts.DrainIdle}
+	f := &farewell{begun: time.Now(), spread: opts.DrainSpread, idle: opts.DrainIdle, limit: opts.DrainTimeout}
 	switch {
 	case f.spread == 0 && n > spreadFrom:
 		f.spread = min(time.Duration(n)*spreadEach, opts.DrainTimeout/spreadAtMost)
@@ -54,6 +55,10 @@ func (f *farewell) after(turn float32) time.Duration {
 func (f *farewell) due(turn float32) bool {
 	return f == nil || time.Since(f.begun) >= f.after(turn)
 }
+
+// late tells whether it is time to tell all that talk to go, those too that could have
+// moved so far.
+func (f *farewell) late() bool { return f != nil && time.Since(f.begun) >= f.limit/2 }
 
 // step is how often to look for what has been idle for too long: often enough for
 // the spread, and not so often that thousands of connections are a burden.

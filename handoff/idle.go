@@ -16,8 +16,9 @@ import (
 //   - then the read deadline was set exactly once, and nothing was read: net/http
 //     is waiting for the next request's first bytes, and has not found them in its
 //     buffer,
-//   - and it reads into a buffer as long as the connection's first read had: the
-//     buffer is empty.
+//   - and it reads into a buffer as large as the connection's first read had: the
+//     buffer is empty. Its capacity counts, not its length, for the first read may be
+//     limited to the preface of HTTP/2 (http.Protocols.SetUnencryptedHTTP2).
 //
 // A connection that has not sent a byte yet can leave as well. Should another
 // release of Go do it in another way, no connection is seen to be idle, and all of
@@ -29,7 +30,8 @@ type idleness struct {
 	setDeadline func(time.Time) error // the socket's read deadline
 
 	mu        sync.Mutex
-	size      int           // of the buffer of the first read
+	size      int           // the capacity of the buffer of the first read
+	bypassed  bool          // something has read, or reads, past begin and end
 	fresh     bool          // nothing was read at all
 	between   bool          // the last hook was StateIdle
 	deadlines int           // set since then
@@ -49,17 +51,23 @@ type idleness struct {
 	woken   bool      // its socket's deadline was set to have it closed
 }
 
-// begin is called before a read into n bytes, and tells whether the read is to take
-// its bytes by take. An error ends it at once: then it is its Close that hands the
-// connection over.
+// begin is called before a read into a buffer with the capacity n, and tells whether
+// the read is to take its bytes by take. An error ends it at once: then it is its Close
+// that hands the connection over.
+//
+// A read that was given up stays given up: net/http may read again after the error, as
+// it does when it has looked for the preface of HTTP/2 in vain.
 func (i *idleness) begin(n int) (waits bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.leaving {
+		return false, os.ErrDeadlineExceeded
+	}
 	if i.size == 0 {
 		i.size = n
 	}
 	i.reading = true
-	i.waiting = n == i.size && (i.fresh || i.between && i.deadlines == 1)
+	i.waiting = n == i.size && !i.bypassed && (i.fresh || i.between && i.deadlines == 1)
 	if i.waiting && i.wanted {
 		i.leaving, i.waiting, i.reading = true, false, false
 		return false, os.ErrDeadlineExceeded
@@ -103,6 +111,29 @@ func (i *idleness) end(n int, err error) error {
 		err = errStay
 	}
 	return err
+}
+
+// use is called before the socket is used in another way than by a read that begin
+// knows. The error says that it is another's by now.
+func (i *idleness) use() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.leaving {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// bypass is use for what reads. Whoever does that knows what is idle, so the
+// connection stays from then on.
+func (i *idleness) bypass() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.leaving {
+		return os.ErrDeadlineExceeded
+	}
+	i.bypassed, i.waiting = true, false
+	return nil
 }
 
 // leave has the connection leave: at its next read that waits, or now if it returns

@@ -4,11 +4,14 @@ package handoff
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -112,6 +115,19 @@ var timeouts = map[string]func(*http.Server){
 	},
 	"IdleTimeout": func(s *http.Server) { s.IdleTimeout = time.Hour },
 	"ReadTimeout": func(s *http.Server) { s.ReadTimeout = time.Hour },
+	// It looks for the preface of HTTP/2 first.
+	"h2c": func(s *http.Server) { s.Protocols = bothUnencrypted() },
+	"h2c, all timeouts": func(s *http.Server) {
+		s.Protocols = bothUnencrypted()
+		s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = time.Hour, time.Hour, time.Hour, time.Hour
+	},
+}
+
+func bothUnencrypted() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
 func TestIdleConnectionsOfTheToolchainsNetHTTPLeave(t *testing.T) {
@@ -234,10 +250,7 @@ func TestAnUnencryptedHTTP2ConnectionStays(t *testing.T) {
 	for name, change := range timeouts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h2c := new(http.Protocols)
-			h2c.SetHTTP1(true)
-			h2c.SetUnencryptedHTTP2(true)
-			m := newMoving(t, "tcp", func(s *http.Server) { change(s); s.Protocols = h2c })
+			m := newMoving(t, "tcp", func(s *http.Server) { change(s); s.Protocols = bothUnencrypted() })
 			only := new(http.Protocols)
 			only.SetUnencryptedHTTP2(true)
 			transport := &http.Transport{Protocols: only}
@@ -294,4 +307,106 @@ func TestAHijackedConnectionStays(t *testing.T) {
 	conn.Close()
 	m.stays(t, "hijacked and closed")
 	until(t, m.set.none(), "the end of the connection")
+}
+
+// What net/http or the program does with a connection that has left must not reach the
+// socket, which is another process's by then.
+func TestAConnectionThatHasLeftIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"tcp", "unix"} {
+		l := gated(t, network, gateOpen)
+		client := dialTo(t, l)
+		inner, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer inner.Close()
+		set := &connSet{to: takes(func(*emigrant) {})}
+		c := set.wrap(inner, l)
+		set.add(c) // it leaves at its first read
+		write(t, client, "GET /")
+		for _, room := range []int{4096, 4096, 1, 100} { // whoever reads next
+			if n, err := c.Read(make([]byte, room)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("%s: a read that was given up brings %d bytes: %v", network, n, err)
+			}
+			if room == 1 {
+				c.SetDeadline(time.Now().Add(time.Hour))
+			}
+		}
+		both := c.(interface {
+			CloseRead() error
+			CloseWrite() error
+			syscall.Conn
+			NetConn() net.Conn
+		})
+		if both.NetConn() != inner {
+			t.Errorf("%s: NetConn is %T", network, both.NetConn())
+		}
+		_, rawErr := both.SyscallConn()
+		errs := []error{both.CloseRead(), both.CloseWrite(), rawErr}
+		_, err = c.Write([]byte("HTTP/1.1 408"))
+		errs = append(errs, err)
+		switch c := c.(type) {
+		case *tcpConn:
+			_, err = c.ReadFrom(strings.NewReader("x"))
+			_, err2 := c.WriteTo(io.Discard)
+			errs = append(errs, err, err2)
+		case *unixConn:
+			_, _, err = c.ReadFrom(make([]byte, 10))
+			_, _, err2 := c.ReadFromUnix(make([]byte, 10))
+			_, _, _, _, err3 := c.ReadMsgUnix(make([]byte, 10), nil)
+			errs = append(errs, err, err2, err3)
+		}
+		for n, err := range errs {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: use %d: %v", network, n, err)
+			}
+		}
+		c.Close()
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(inner, got); err != nil || string(got) != "GET /" {
+			t.Errorf("%s: its new owner reads %q: %v", network, got, err)
+		}
+		write(t, inner, "x")
+		if n, err := client.Read(got); n != 1 || err != nil || got[0] != 'x' {
+			t.Errorf("%s: the client reads %q: %v", network, got[:n], err)
+		}
+	}
+}
+
+func TestAConnectionThatIsReadPastItsReadStays(t *testing.T) {
+	t.Parallel()
+	l := gated(t, "tcp", gateOpen)
+	client := dialTo(t, l)
+	inner, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &connSet{}
+	c := set.wrap(inner, l).(*tcpConn)
+	defer c.Close()
+	copied := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, c) // by WriteTo
+		close(copied)
+	}()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.idle.mu.Lock()
+		bypassed := c.idle.bypassed
+		c.idle.mu.Unlock()
+		if bypassed {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is not read")
+		}
+	}
+	if c.leave() != nil {
+		t.Error("it leaves while it is read")
+	}
+	client.Close()
+	until(t, copied, "the end of the copy")
+	if _, err := c.idle.begin(4096); err != nil {
+		t.Errorf("it leaves afterwards: %v", err)
+	}
 }

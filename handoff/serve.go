@@ -29,7 +29,8 @@ type Server interface {
 // ConnState and TLSNextProto are wrapped, so call Serve after they are set and
 // before the server runs; it may be called for several listeners of one server.
 // The connections that srv's hooks see hold a *net.TCPConn or *net.UnixConn as an
-// embedded field of that name, and have all its methods. Connections that a
+// embedded field of that name, have all its methods, and return it by a method
+// NetConn, as *tls.Conn has it. Connections that a
 // handler has hijacked are waited for too; [Draining] tells the handler.
 //
 // Another server's Shutdown(ctx), else its GracefulStop(), is called when the

@@ -1,9 +1,11 @@
 package handoff
 
 import (
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,9 +26,9 @@ type servedConn struct {
 	from  *listener // nil: it stays
 	home  *listener // where it came in, if that is known
 	inner socketConn
-	asked atomic.Int32 // requests while its server drains
-	http2 atomic.Bool  // its protocol has its own farewell
-	turn  float32      // when in a farewell, from 0 to 1
+	asked asked
+	http2 atomic.Bool // its protocol has its own farewell
+	turn  float32     // when in a farewell, from 0 to 1
 
 	wait awaited
 }
@@ -50,7 +52,7 @@ func (c *servedConn) cameFrom() *listener { return c.from }
 
 func (c *servedConn) read(p []byte) (n int, err error) {
 	for {
-		waits, err := c.idle.begin(len(p))
+		waits, err := c.idle.begin(cap(p))
 		if err != nil {
 			return 0, err
 		}
@@ -72,7 +74,36 @@ func (c *servedConn) setBothDeadlines(t time.Time) error {
 	if err := c.idle.setReadDeadline(t); err != nil {
 		return err
 	}
+	return c.setWriteDeadline(t)
+}
+
+func (c *servedConn) setWriteDeadline(t time.Time) error {
+	if c.idle.use() != nil {
+		return nil // as setReadDeadline has it
+	}
 	return c.inner.SetWriteDeadline(t)
+}
+
+func (c *servedConn) write(p []byte) (int, error) {
+	if err := c.idle.use(); err != nil {
+		return 0, err
+	}
+	return c.inner.Write(p)
+}
+
+// half calls CloseRead or CloseWrite, which would reach all who have the socket.
+func (c *servedConn) half(shut func() error) error {
+	if err := c.idle.use(); err != nil {
+		return err
+	}
+	return shut()
+}
+
+func (c *servedConn) syscallConn() (syscall.RawConn, error) {
+	if err := c.idle.use(); err != nil {
+		return nil, err
+	}
+	return c.inner.SyscallConn()
 }
 
 // leaveAs is leave of what the set knows as self.
@@ -111,13 +142,34 @@ func (c *servedConn) finish(self net.Conn) error {
 // One that can leave does so after the answer, unless its client was so quick that
 // net/http has taken the first byte of the next request already. That may happen
 // more than once, but if it goes on, net/http does something that idleness doesn't
-// know.
+// know: then whoever talks steadily has to be told, however slowly that is.
 func (c *servedConn) dismiss(f *farewell) bool {
 	if c.stays() {
 		return f.due(c.turn)
 	}
-	const chances = 32
-	return c.asked.Add(1) > chances
+	return c.asked.often(time.Now()) || f.late()
+}
+
+// asked counts the requests on a connection that could have left.
+type asked struct {
+	mu    sync.Mutex
+	times int
+	first time.Time
+}
+
+// often counts one more, and tells whether it is one too many.
+func (a *asked) often(now time.Time) bool {
+	const (
+		chances = 32
+		within  = time.Second
+	)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.times++
+	if a.times == 1 {
+		a.first = now
+	}
+	return a.times > chances || a.times > 1 && now.Sub(a.first) >= within
 }
 
 type tcpConn struct {
@@ -125,19 +177,73 @@ type tcpConn struct {
 	servedConn
 }
 
-func (c *tcpConn) Read(p []byte) (int, error)        { return c.read(p) }
-func (c *tcpConn) SetReadDeadline(t time.Time) error { return c.idle.setReadDeadline(t) }
-func (c *tcpConn) SetDeadline(t time.Time) error     { return c.setBothDeadlines(t) }
-func (c *tcpConn) leave() *emigrant                  { return c.leaveAs(c) }
-func (c *tcpConn) Close() error                      { return c.finish(c) }
+// NetConn returns the connection that is wrapped, as that of *tls.Conn does.
+func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+
+func (c *tcpConn) Read(p []byte) (int, error)            { return c.read(p) }
+func (c *tcpConn) Write(p []byte) (int, error)           { return c.write(p) }
+func (c *tcpConn) CloseRead() error                      { return c.half(c.TCPConn.CloseRead) }
+func (c *tcpConn) CloseWrite() error                     { return c.half(c.TCPConn.CloseWrite) }
+func (c *tcpConn) SyscallConn() (syscall.RawConn, error) { return c.syscallConn() }
+func (c *tcpConn) SetReadDeadline(t time.Time) error     { return c.idle.setReadDeadline(t) }
+func (c *tcpConn) SetWriteDeadline(t time.Time) error    { return c.setWriteDeadline(t) }
+func (c *tcpConn) SetDeadline(t time.Time) error         { return c.setBothDeadlines(t) }
+func (c *tcpConn) leave() *emigrant                      { return c.leaveAs(c) }
+func (c *tcpConn) Close() error                          { return c.finish(c) }
+
+// ReadFrom is how sendfile and splice get there.
+func (c *tcpConn) ReadFrom(r io.Reader) (int64, error) {
+	if err := c.idle.use(); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.ReadFrom(r)
+}
+
+// WriteTo reads from the socket itself.
+func (c *tcpConn) WriteTo(w io.Writer) (int64, error) {
+	if err := c.idle.bypass(); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.WriteTo(w)
+}
 
 type unixConn struct {
 	*net.UnixConn
 	servedConn
 }
 
-func (c *unixConn) Read(p []byte) (int, error)        { return c.read(p) }
-func (c *unixConn) SetReadDeadline(t time.Time) error { return c.idle.setReadDeadline(t) }
-func (c *unixConn) SetDeadline(t time.Time) error     { return c.setBothDeadlines(t) }
-func (c *unixConn) leave() *emigrant                  { return c.leaveAs(c) }
-func (c *unixConn) Close() error                      { return c.finish(c) }
+// NetConn returns the connection that is wrapped, as that of *tls.Conn does.
+func (c *unixConn) NetConn() net.Conn { return c.UnixConn }
+
+func (c *unixConn) Read(p []byte) (int, error)            { return c.read(p) }
+func (c *unixConn) Write(p []byte) (int, error)           { return c.write(p) }
+func (c *unixConn) CloseRead() error                      { return c.half(c.UnixConn.CloseRead) }
+func (c *unixConn) CloseWrite() error                     { return c.half(c.UnixConn.CloseWrite) }
+func (c *unixConn) SyscallConn() (syscall.RawConn, error) { return c.syscallConn() }
+func (c *unixConn) SetReadDeadline(t time.Time) error     { return c.idle.setReadDeadline(t) }
+func (c *unixConn) SetWriteDeadline(t time.Time) error    { return c.setWriteDeadline(t) }
+func (c *unixConn) SetDeadline(t time.Time) error         { return c.setBothDeadlines(t) }
+func (c *unixConn) leave() *emigrant                      { return c.leaveAs(c) }
+func (c *unixConn) Close() error                          { return c.finish(c) }
+
+// ReadFrom and the two below read from the socket itself.
+func (c *unixConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	if err := c.idle.bypass(); err != nil {
+		return 0, nil, err
+	}
+	return c.UnixConn.ReadFrom(p)
+}
+
+func (c *unixConn) ReadFromUnix(p []byte) (int, *net.UnixAddr, error) {
+	if err := c.idle.bypass(); err != nil {
+		return 0, nil, err
+	}
+	return c.UnixConn.ReadFromUnix(p)
+}
+
+func (c *unixConn) ReadMsgUnix(p, oob []byte) (n, oobn, flags int, from *net.UnixAddr, err error) {
+	if err := c.idle.bypass(); err != nil {
+		return 0, 0, 0, nil, err
+	}
+	return c.UnixConn.ReadMsgUnix(p, oob)
+}
