@@ -410,3 +410,36 @@ func TestAConnectionThatIsReadPastItsReadStays(t *testing.T) {
 		t.Errorf("it leaves afterwards: %v", err)
 	}
 }
+
+// It is for the case that net/http does between two requests what idleness doesn't
+// know, so no connection is ever seen to be idle.
+func TestAConnectionThatCouldMoveAndDoesNotIsToldToGoInGoodTime(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	for _, tc := range []struct {
+		every time.Duration
+		told  int // at this request
+	}{
+		{0, 33}, {10 * time.Millisecond, 33}, {100 * time.Millisecond, 11}, {time.Second, 2}, {10 * time.Second, 2},
+	} {
+		var a asked
+		for n := 1; ; n++ {
+			if a.often(start.Add(time.Duration(n) * tc.every)) {
+				if n != tc.told {
+					t.Errorf("one that asks every %v is told at request %d, want %d", tc.every, n, tc.told)
+				}
+				break
+			}
+		}
+	}
+	var set connSet
+	set.to = takes(func(*emigrant) {})
+	c := &servedConn{set: &set, from: &listener{}}
+	if c.dismiss(&farewell{begun: time.Now(), limit: time.Hour}) {
+		t.Error("the first request is the last")
+	}
+	c = &servedConn{set: &set, from: &listener{}}
+	if !c.dismiss(&farewell{begun: time.Now().Add(-time.Hour), limit: time.Hour}) {
+		t.Error("one whose first request comes when half of DrainTimeout is over isn't told")
+	}
+}
