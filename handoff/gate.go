@@ -16,6 +16,7 @@ import (
 // has taken anything from the socket.
 type gate struct {
 	interrupt func(time.Time) error // sets the socket's read deadline
+	toldEnd   func()                // is called before a read ends by net.ErrClosed; set before the first, may be nil
 
 	mu       sync.Mutex
 	state    gateState
@@ -101,14 +102,21 @@ func (g *gate) pass(read func() error) error {
 	for {
 		passed, err := g.wait()
 		if err != nil {
-			return err
+			return g.tell(err)
 		}
 		err = read()
 		g.leave()
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !g.hasChanged(passed) {
-			return err
+			return g.tell(err)
 		}
 	}
+}
+
+func (g *gate) tell(err error) error {
+	if g.toldEnd != nil && errors.Is(err, net.ErrClosed) {
+		g.toldEnd()
+	}
+	return err
 }
 
 // leave is when a read that wait has let through is over.

@@ -20,7 +20,9 @@ type Service struct {
 	// sockets say so by [net.ErrClosed], and Drain by what it does. To return an
 	// error earlier stops the whole program; nil only says that this part of it
 	// has nothing more to do. After the drain has begun, nil, [net.ErrClosed] and
-	// [http.ErrServerClosed] are the normal ends.
+	// [http.ErrServerClosed] are the normal ends, and so is any error once one of the
+	// sockets has said net.ErrClosed, for what wraps it may say that in another way: such
+	// an error is logged.
 	Serve func() error
 	// Drain, if not nil, is called when this generation accepts no more. It lets
 	// what is in flight come to its end, makes Serve return, and returns then.
@@ -73,7 +75,7 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 		case err := <-ends:
 			running--
 			if u.isDraining() {
-				fault = errors.Join(fault, drainFault(err))
+				fault = errors.Join(fault, u.drainFault(err))
 				continue
 			}
 			if err != nil && fault == nil {
@@ -145,9 +147,25 @@ func (u *Upgrader) isDraining() bool {
 	return u.ended != nil
 }
 
-// drainFault returns the error for a service that has ended while draining.
-func drainFault(err error) error {
+// noteToldEnd notes that a reader of one of our sockets was told to end.
+func (u *Upgrader) noteToldEnd() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.toldEnd = u.toldEnd || u.ended != nil
+}
+
+// drainFault returns the error for a service that has ended while draining. It is no
+// failure if we have caused it: what wraps a listener of ours may make any error of the
+// one by which Accept says that it is closed.
+func (u *Upgrader) drainFault(err error) error {
 	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	u.mu.Lock()
+	told := u.toldEnd
+	u.mu.Unlock()
+	if told {
+		u.log.Info("a service has ended with the sockets", "error", err)
 		return nil
 	}
 	return fmt.Errorf("handoff: a service has failed: %w", err)
@@ -173,7 +191,7 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 	for ; running > 0; running-- {
 		select {
 		case err := <-ends:
-			fault = errors.Join(fault, drainFault(err))
+			fault = errors.Join(fault, u.drainFault(err))
 		case <-ctx.Done():
 			u.log.Warn("a service did not end", "cause", context.Cause(ctx))
 			running = 1

@@ -3,10 +3,13 @@ package handoff
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -198,6 +201,52 @@ func TestErrorsOfADrainThatAreNormalEndsAreNone(t *testing.T) {
 		}
 	}
 }
+
+// oddListener says in its own words that it is closed.
+type oddListener struct {
+	net.Listener
+	odd func(error) error
+}
+
+func (l oddListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, l.odd(err)
+	}
+	return c, nil
+}
+
+func TestAnEndOfOurOwnCausingIsNoFailureWhateverAWrapperSays(t *testing.T) {
+	t.Parallel()
+	for name, odd := range map[string]func(error) error{
+		"other words":   func(error) error { return errors.New("mux: listener closed") },
+		"no error kept": func(err error) error { return fmt.Errorf("accept: %v", err) },
+		"end of file":   func(error) error { return io.EOF },
+		"its own kind":  func(error) error { return &net.OpError{Op: "accept", Err: syscall.EINVAL} },
+		"wrapped":       func(err error) error { return fmt.Errorf("accept: %w", err) },
+	} {
+		for way, end := range map[string]func(*Upgrader){"hands over": handOver, "stops": (*Upgrader).Stop} {
+			for kind, serve := range map[string]func(*Upgrader, net.Listener) Service{
+				"a loop":  func(_ *Upgrader, ln net.Listener) Service { return acceptLoop(ln) },
+				"http":    func(_ *Upgrader, ln net.Listener) Service { return Serve(&http.Server{}, ln) },
+				"conns":   func(u *Upgrader, ln net.Listener) Service { return u.ServeConns(ln, nil) },
+				"another": func(_ *Upgrader, ln net.Listener) Service { return Serve(otherServer{}, ln) },
+			} {
+				u := newUpgrader(t, Options{})
+				over := served(t, u, serve(u, oddListener{listenLocal(t, u), odd}))
+				end(u)
+				if err := until(t, over, "the end of Run"); err != nil {
+					t.Errorf("%s, %s %s: Run: %v", name, kind, way, err)
+				}
+			}
+		}
+	}
+}
+
+// otherServer is none of net/http, and has nothing to drain.
+type otherServer struct{}
+
+func (otherServer) Serve(ln net.Listener) error { return acceptLoop(ln).Serve() }
 
 func TestAFailureToGetReadyEndsRun(t *testing.T) {
 	t.Parallel()

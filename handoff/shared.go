@@ -76,6 +76,7 @@ func (u *Upgrader) register(s *shared) error {
 	}
 	u.shared = append(u.shared, s)
 	if s.gate != nil {
+		s.gate.toldEnd = u.noteToldEnd
 		s.gate.set(u.gateFor(s))
 	}
 	if u.main {
