@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os/signal"
 	"syscall"
@@ -101,9 +100,7 @@ func runDemo(cmd *cobra.Command, opt demoOptions) error {
 	}
 	out := cmd.OutOrStdout()
 	if opt.json {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(rep)
+		err = printJSON(out, rep, true)
 	} else {
 		err = rep.print(out)
 	}

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // progress tells how the demo goes: in one line that is written over and over
 // on a terminal, in a line for each upgrade elsewhere.
 type progress struct {
-	w        io.Writer
-	unheard  func() // called when nobody can read it any more
-	terminal bool
+	w          io.Writer
+	unheard    func() // called when nobody can read it any more
+	isTerminal bool
 
 	mu    sync.Mutex
 	drawn bool // the terminal's line isn't ended
@@ -30,7 +31,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, unheard func()) *progress {
-	return &progress{w: w, unheard: unheard, terminal: isTerminal(w)}
+	return &progress{w: bare(w), unheard: unheard, isTerminal: isTerminal(w)}
 }
 
 // line writes a line that stays.
@@ -38,13 +39,13 @@ func (p *progress) line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clearLocked()
-	p.writeLocked(format+"\n", args...)
+	p.writeLocked("%s\n", terminal.Text(fmt.Sprintf(format, args...)))
 }
 
 // watch begins to tell of count, until end.
 func (p *progress) watch(count func() load.Counters, upgrades int) {
 	p.count, p.total = count, upgrades
-	if !p.terminal {
+	if !p.isTerminal {
 		return
 	}
 	p.stop, p.done = make(chan struct{}), make(chan struct{})
@@ -93,7 +94,7 @@ func (p *progress) upgraded(u upgrade) {
 	p.state = fmt.Sprintf(": version %d, pid %d, first answer after %s", u.Version, u.PID, milliseconds(u.FirstAnswer))
 	n, state := p.n, p.state
 	p.mu.Unlock()
-	if !p.terminal {
+	if !p.isTerminal {
 		c := p.count()
 		p.line("upgrade %d of %d%s; %s requests, %s failed", n, p.total, state, number(c.Requests), number(c.Failed))
 	}

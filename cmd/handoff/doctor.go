@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/handoff-dev/handoff/internal/doctor"
 	"github.com/handoff-dev/handoff/internal/systemctl"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // exitNoUnit is the exit code of "handoff doctor" when it could not examine.
@@ -161,10 +161,7 @@ func notExamined(err error) error {
 
 func printFindings(out io.Writer, asJSON bool, all []examined) error {
 	if asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(all)
+		return printJSON(out, all, true)
 	}
 	var text strings.Builder
 	for _, e := range all {
@@ -172,7 +169,7 @@ func printFindings(out io.Writer, asJSON bool, all []examined) error {
 			fmt.Fprintf(&text, "%s: nothing found\n", e.Unit)
 		}
 		for _, f := range e.Findings {
-			fmt.Fprintf(&text, "%s: %s: %s [%s]\n    %s\n", e.Unit, f.Severity, f.What, f.ID, f.Mend)
+			fmt.Fprintf(&text, "%s: %s: %s [%s]\n    %s\n", e.Unit, f.Severity, terminal.Line(f.What), f.ID, terminal.Line(f.Mend))
 		}
 	}
 	_, err := io.WriteString(out, text.String())

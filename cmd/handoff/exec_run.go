@@ -17,6 +17,7 @@ import (
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/internal/activate"
 	"github.com/handoff-dev/handoff/internal/spec"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // An activation has the sockets, and is about to start a program on them.
@@ -116,7 +117,7 @@ func (a *activation) say(format string, args ...any) {
 	}
 	a.errsLock.Lock()
 	defer a.errsLock.Unlock()
-	fmt.Fprintf(a.errs, "handoff: "+format+"\n", args...)
+	fmt.Fprintf(a.errs, "handoff: %s\n", terminal.Text(fmt.Sprintf(format, args...)))
 }
 
 func (a *activation) writeFile() error {

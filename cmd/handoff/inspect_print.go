@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/handoff-dev/handoff/internal/inspect"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // executableStates say what a state of the file means for an upgrade.
@@ -21,21 +22,21 @@ var executableStates = map[string]string{
 
 func printProcess(out io.Writer, p *inspect.Process, all bool) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "process %d (%s), child of %d (%s)\n", p.PID, p.Name, p.Parent, p.ParentName)
+	fmt.Fprintf(&b, "process %d (%s), child of %d (%s)\n", p.PID, terminal.Line(p.Name), p.Parent, terminal.Line(p.ParentName))
 	if p.Unit != "" {
-		fmt.Fprintf(&b, "unit: %s\n", p.Unit)
+		fmt.Fprintf(&b, "unit: %s\n", terminal.Line(p.Unit))
 	}
 	built := ""
 	if p.Handoff {
 		built = ", built with handoff"
 	}
-	fmt.Fprintf(&b, "executable: %s%s%s\n", p.Executable, built, executableStates[p.ExecutableState])
+	fmt.Fprintf(&b, "executable: %s%s%s\n", terminal.Line(p.Executable), built, executableStates[p.ExecutableState])
 	for _, key := range slices.Sorted(maps.Keys(p.Environment)) {
 		note := ""
 		if key == "LISTEN_PID" && !p.Meant {
 			note = " (another process)"
 		}
-		fmt.Fprintf(&b, "started with %s=%s%s\n", key, strings.Trim(strconv.Quote(p.Environment[key]), `"`), note)
+		fmt.Fprintf(&b, "started with %s=%s%s\n", terminal.Line(key), strings.Trim(strconv.Quote(p.Environment[key]), `"`), note)
 	}
 	b.WriteByte('\n')
 	printDescriptors(&b, p, all)

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // The exit codes.
@@ -23,8 +25,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRoot(func() { called = true })
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	// Whatever a command quotes, nothing of it acts on the terminal.
+	out, errs := terminal.NewWriter(stdout), terminal.NewWriter(stderr)
+	defer errs.Flush()
+	defer out.Flush()
+	root.SetOut(out)
+	root.SetErr(errs)
 
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -50,9 +56,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case code == exitUsage:
 		hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	}
-	fmt.Fprintf(stderr, "error: %v\n", err)
+	fmt.Fprintf(errs, "error: %v\n", err)
 	if hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", hint)
+		fmt.Fprintf(errs, "hint: %s\n", hint)
 	}
 	return code
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/internal/spec"
 	"github.com/handoff-dev/handoff/internal/supervise"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // runOptions are the flags of "handoff run".
@@ -237,5 +238,5 @@ func noSocket() error {
 }
 
 func logLines(w io.Writer) func(string) {
-	return func(line string) { fmt.Fprintf(w, "handoff: %s\n", line) }
+	return func(line string) { fmt.Fprintf(w, "handoff: %s\n", terminal.Text(line)) }
 }

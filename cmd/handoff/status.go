@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/handoff-dev/handoff/internal/systemctl"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 type statusOptions struct {
@@ -86,11 +86,7 @@ func runStatus(cmd *cobra.Command, opt statusOptions, args []string, run systemc
 	}
 }
 
+// printJSON prints the same value on every terminal, whatever its strings have in them.
 func printJSON(out io.Writer, v any, pretty bool) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	if pretty {
-		enc.SetIndent("", "  ")
-	}
-	return enc.Encode(v)
+	return terminal.WriteJSON(out, v, pretty)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // statusText is the compact view for people.
@@ -20,7 +21,7 @@ func statusText(s handoff.ServiceStatus, now time.Time) string {
 
 // statusLines returns the lines of the view, with so many of the last upgrades.
 func statusLines(s handoff.ServiceStatus, now time.Time, upgrades int) (lines []string) {
-	add := func(format string, args ...any) { lines = append(lines, printable(fmt.Sprintf(format, args...))) }
+	add := func(format string, args ...any) { lines = append(lines, terminal.Line(fmt.Sprintf(format, args...))) }
 	version := s.Version
 	if version == "" {
 		version = "version unknown"
@@ -79,7 +80,7 @@ func listenerLines(s handoff.ServiceStatus) (lines []string) {
 		if strings.HasPrefix(l.Network, "udp") || l.Network == "unixgram" {
 			accepted, moved = "-", "-"
 		}
-		rows = append(rows, []string{printable(l.Name), printable(l.Network + " " + l.Address), open, accepted, moved})
+		rows = append(rows, []string{terminal.Line(l.Name), terminal.Line(l.Network + " " + l.Address), open, accepted, moved})
 	}
 	width := make([]int, 5)
 	for _, r := range rows {

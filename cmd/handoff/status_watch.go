@@ -12,12 +12,13 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // watchStatus shows the status live until the user has seen enough.
 func watchStatus(ctx context.Context, client *controlClient, in io.Reader, out io.Writer) error {
 	m := watchModel{ctx: ctx, client: client}
-	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out), tea.WithoutCatchPanics()).Run()
+	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(bare(out)), tea.WithoutCatchPanics()).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		return nil // a signal
 	}
@@ -106,11 +107,11 @@ func (m watchModel) lines() []string {
 	case m.known:
 		lines = m.statusLines()
 	case m.err == nil:
-		lines = []string{"asking " + m.client.path}
+		lines = []string{"asking " + terminal.Line(m.client.path)}
 	}
 	foot := "q: quit"
 	if m.err != nil {
-		foot = "no answer: " + strings.Join(strings.Fields(printable(m.err.Error())), " ") + "; q: quit"
+		foot = "no answer: " + strings.Join(strings.Fields(terminal.Line(m.err.Error())), " ") + "; q: quit"
 	}
 	room := m.height - 1
 	if len(lines) > room {

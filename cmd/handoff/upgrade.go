@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/internal/control"
 	"github.com/handoff-dev/handoff/internal/systemctl"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // exitTimedOut is the exit code of an upgrade that took too long.
@@ -170,10 +170,7 @@ func reconstruct(ctx context.Context, client *controlClient, before handoff.Serv
 func tellOutcome(cmd *cobra.Command, opt upgradeOptions, a handoff.UpgradeAnswer) error {
 	out := cmd.OutOrStdout()
 	if opt.json {
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(a); err != nil {
+		if err := printJSON(out, a, true); err != nil {
 			return err
 		}
 	}
@@ -224,20 +221,10 @@ func stillServing(opt upgradeOptions, a handoff.UpgradeAnswer) string {
 // indented marks a text as somebody else's.
 func indented(text string) string {
 	var out strings.Builder
-	for line := range strings.Lines(printable(text)) {
+	for line := range strings.Lines(terminal.Text(text)) {
 		out.WriteString("  | " + strings.TrimRight(line, "\n") + "\n")
 	}
 	return strings.TrimRight(out.String(), "\n")
-}
-
-// printable takes out what a terminal would act on.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 func seconds(s float64) string {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // phases shows the phases of an upgrade on a terminal, each in a line that is ended
@@ -20,7 +21,7 @@ func newPhases(w io.Writer, silent bool) *phases {
 	if silent || !isTerminal(w) {
 		return &phases{}
 	}
-	return &phases{w: w}
+	return &phases{w: bare(w)}
 }
 
 // phaseTexts say what happens in a phase.
@@ -43,7 +44,7 @@ func (p *phases) event(e handoff.Event) {
 		p.endAt(e.Time)
 		text := phaseTexts[e.Step]
 		if text == "" {
-			text = printable(e.Step)
+			text = terminal.Line(e.Step)
 		}
 		if e.Successor != 0 && e.Step == "ready" {
 			text += fmt.Sprintf(" (pid %d)", e.Successor)

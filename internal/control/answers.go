@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
@@ -147,7 +149,7 @@ func (st *stream) end() { <-st.server.streams }
 
 // line sends one line; false says that nobody reads.
 func (st *stream) line(v any) bool {
-	text, err := json.Marshal(v)
+	text, err := terminal.MarshalJSON(v)
 	if err != nil || st.broken {
 		return false
 	}
@@ -170,7 +172,7 @@ func (s *Server) fault(w http.ResponseWriter, status int, code, message string) 
 
 // answer answers one JSON object.
 func (s *Server) answer(w http.ResponseWriter, status int, v any) {
-	text, err := json.MarshalIndent(v, "", "  ")
+	text, err := terminal.MarshalJSONIndent(v)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

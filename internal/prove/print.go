@@ -1,7 +1,6 @@
 package prove
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -9,17 +8,24 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // WriteJSON writes rep as JSON.
 func (rep *Report) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(rep)
+	return terminal.WriteJSON(w, rep, true)
 }
 
 // WriteText writes rep as tables for a terminal.
 func (rep *Report) WriteText(w io.Writer) error {
+	safe := terminal.NewWriter(w)
+	if err := rep.writeText(safe); err != nil {
+		return err
+	}
+	return safe.Flush()
+}
+
+func (rep *Report) writeText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(rep.Shapes) > 0 {
 		rep.textShapes(t)
@@ -38,7 +44,7 @@ func (rep *Report) WriteText(w io.Writer) error {
 		if i == 0 {
 			fmt.Fprintf(w, "\nlost:\n")
 		}
-		fmt.Fprintf(w, "  %s × %s, %s, %s\n    %s\n    %s\n", number(l.Count), l.Shape, l.Kind, l.when(), sentence(l.Why), l.Error)
+		fmt.Fprintf(w, "  %s × %s, %s, %s\n    %s\n    %s\n", number(l.Count), l.Shape, l.Kind, l.when(), sentence(l.Why), terminal.Line(l.Error))
 	}
 	for _, n := range rep.Notes {
 		fmt.Fprintf(w, "\nnote: %s\n", n)

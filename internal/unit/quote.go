@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/handoff-dev/handoff/internal/terminal"
 )
 
 // The rules are those of systemd.syntax(7), systemd.unit(5) "Specifiers", and
@@ -36,6 +38,9 @@ func argument(s string) (string, error) {
 		case r < ' ' || r == 0x7f:
 			fmt.Fprintf(&b, `\x%02x`, r)
 			plain = false
+		case terminal.Acts(string(r)): // for whoever reads the file
+			fmt.Fprintf(&b, `\U%08x`, r)
+			plain = false
 		default:
 			b.WriteRune(r)
 			plain = plain && (r < utf8.RuneSelf && isPlain(byte(r)) || r >= utf8.RuneSelf && unicode.IsPrint(r))
@@ -56,17 +61,17 @@ func isPlain(c byte) bool {
 // program writes the path of a command's file. systemd takes variables in it
 // literally, but not in the name that the program gets from it, and refuses quotes.
 func program(path string) (string, error) {
-	if strings.ContainsAny(path, "\"'\\$") || strings.ContainsFunc(path, unicode.IsControl) {
+	if strings.ContainsAny(path, "\"'\\$") || path != terminal.Line(path) {
 		return "", fmt.Errorf("the path %q has a quote, a backslash, a dollar sign or a control character in it, which systemd doesn't take for a program", path)
 	}
 	return argument(path)
 }
 
-var errNotALine = errors.New("it must be one line of UTF-8 without control characters, and end with no backslash")
+var errNotALine = errors.New("it must be one line of UTF-8 without control characters, bidirectional ones among them, and end with no backslash")
 
 // value writes a setting that systemd takes as it is, but for specifiers.
 func value(s string) (string, error) {
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) || strings.HasSuffix(s, `\`) || strings.TrimSpace(s) != s {
+	if s != terminal.Line(s) || strings.HasSuffix(s, `\`) || strings.TrimSpace(s) != s {
 		return "", errNotALine
 	}
 	return strings.ReplaceAll(s, "%", "%%"), nil

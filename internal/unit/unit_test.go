@@ -143,7 +143,8 @@ func TestArgumentsAreWrittenAsSystemdReadsThem(t *testing.T) {
 		"\x01\x7f":        `"\x01\x7f"`,
 		"größe":           "größe",
 		"wide\u2003space": "\"wide\u2003space\"",
-		"zero\u200bwidth": "\"zero\u200bwidth\"",
+		"zero\u200bwidth": `"zero\U0000200bwidth"`,
+		"csi \u009b2J":    `"csi \U0000009b2J"`,
 	} {
 		if got, err := argument(arg); err != nil || got != want {
 			t.Errorf("%q is written %s (%v), want %s", arg, got, err, want)
