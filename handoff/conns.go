@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/handoff-dev/handoff/handoff/internal/goaway"
 )
 
 // connSet is the set of a server's open connections.
@@ -16,6 +18,8 @@ type connSet struct {
 	empty chan struct{}          // closed when there is none; nil if nobody waits
 	// to, if not nil, takes connections that can leave.
 	to taker
+	// http2, if not nil, follows those that are HTTP/2.
+	http2 *goaway.Set
 
 	requests atomic.Uint64 // that its server has begun to answer
 	from     map[*listener]struct{}
@@ -185,6 +189,8 @@ type countedListener struct {
 	// can't.
 	origin *listener
 	home   *listener // where they come in, for the status; nil if that is not known
+	http2  *goaway.Set
+	h2c    bool // they may be HTTP/2 without TLS
 }
 
 func (l *countedListener) Accept() (net.Conn, error) {
@@ -198,6 +204,8 @@ func (l *countedListener) Accept() (net.Conn, error) {
 	}
 	if _, ok := c.(movable); ok {
 		l.conns.add(c)
+	} else if l.http2 != nil {
+		c = l.http2.Wrap(c, l.h2c)
 	}
 	return c, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
-	"math/rand/v2"
 	"net"
 	"time"
 )
@@ -93,13 +92,10 @@ func (d *httpDrain) plan(ctx context.Context) (hurry <-chan struct{}) {
 func (d *httpDrain) bid(ctx context.Context, hurry <-chan struct{}) {
 	f := d.farewell.Load()
 	if f == nil {
-		d.sendGoAway(ctx)
+		d.sendGoAway()
 		return
 	}
-	for n, g := range d.goAway {
-		turn := (float32(n) + rand.Float32()) / float32(len(d.goAway))
-		defer time.AfterFunc(f.after(turn), func() { g.drain(ctx) }).Stop()
-	}
+	d.http2.Leave(func(turn float32) time.Duration { return time.Until(f.begun.Add(f.after(turn))) })
 	tick := time.NewTicker(f.step())
 	defer tick.Stop()
 	for {
@@ -111,16 +107,14 @@ func (d *httpDrain) bid(ctx context.Context, hurry <-chan struct{}) {
 		case <-ctx.Done():
 		}
 		d.farewell.Store(nil)
-		d.sendGoAway(ctx)
+		d.sendGoAway()
 		return
 	}
 }
 
 // sendGoAway sends it to all that have not got it.
-func (d *httpDrain) sendGoAway(ctx context.Context) {
-	for _, g := range d.goAway {
-		go g.drain(ctx)
-	}
+func (d *httpDrain) sendGoAway() {
+	d.http2.Leave(func(float32) time.Duration { return 0 })
 }
 
 // expel closes connections that have been idle for too long since their turns.
@@ -160,18 +154,12 @@ func servedIn(c io.Closer) *servedConn {
 
 // servedBy finds ours in a connection that net/http shows; nil if it isn't ours.
 func servedBy(c net.Conn) *servedConn {
-	switch c := c.(type) {
-	case *tcpConn:
-		return &c.servedConn
-	case *unixConn:
-		return &c.servedConn
-	case *tls.Conn:
-		inner := c.NetConn()
-		if u, ok := inner.(interface{ UnencryptedNetConn() net.Conn }); ok {
-			inner = u.UnencryptedNetConn() // as net/http hands on HTTP/2 without TLS
-		}
-		if _, ok := inner.(*tls.Conn); !ok {
-			return servedBy(inner)
+	if s, ok := c.(interface{ served() *servedConn }); ok {
+		return s.served()
+	}
+	if t, ok := c.(*tls.Conn); ok {
+		if inner, ok := t.NetConn().(interface{ served() *servedConn }); ok {
+			return inner.served()
 		}
 	}
 	return nil

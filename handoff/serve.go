@@ -75,6 +75,8 @@ func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Servi
 		l.up.ShareTicketKeys(config)
 		srv.TLSConfig = config
 	}
+	http2 := drainOf(srv).http2
+	http2.OfferTLS(srv)
 	return serveHTTP(srv, ln, false, func(ln net.Listener) error {
 		if certFile != "" || keyFile != "" {
 			// Named here, for ServeTLS's own error does not say which files.
@@ -82,7 +84,7 @@ func ServeTLS(srv *http.Server, ln net.Listener, certFile, keyFile string) Servi
 				return fmt.Errorf("certificate %s, key %s: %w", certFile, keyFile, err)
 			}
 		}
-		return srv.ServeTLS(ln, certFile, keyFile)
+		return http2.ServeTLS(srv, ln, certFile, keyFile)
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/goaway"
 )
 
 // httpDrain drains one http.Server. It never calls the server's Shutdown while a
@@ -20,7 +22,7 @@ type httpDrain struct {
 	draining atomic.Bool
 	began    context.Context // ends when the drain begins
 	begin    context.CancelFunc
-	goAway   []*goAway // of parts of the HTTP/2 connections; nil without HTTP/2
+	http2    *goaway.Set // the HTTP/2 connections
 	farewell atomic.Pointer[farewell]
 	conns    connSet
 	serving  sync.WaitGroup // calls of Serve that have not returned
@@ -41,7 +43,8 @@ type httpDrain struct {
 func serveHTTP(srv *http.Server, ln net.Listener, plain bool, serve func(net.Listener) error) Service {
 	d := drainOf(srv)
 	d.serving.Add(1)
-	counted := &countedListener{Listener: ln, conns: &d.conns, home: d.conns.serves(ln)}
+	counted := &countedListener{Listener: ln, conns: &d.conns, home: d.conns.serves(ln), http2: d.http2}
+	counted.h2c = srv.Protocols != nil && srv.Protocols.UnencryptedHTTP2()
 	if l, ok := ln.(*listener); ok && plain {
 		counted.origin = l
 		d.receiveAt(l)
@@ -129,7 +132,18 @@ func drainOf(srv *http.Server) *httpDrain {
 	if d, ok := srv.Handler.(*httpDrain); ok {
 		return d
 	}
-	d := &httpDrain{srv: srv, next: srv.Handler, lateEnd: make(chan struct{})}
+	return newHTTPDrain(srv, goaway.Install(srv))
+}
+
+func newHTTPDrain(srv *http.Server, http2 *goaway.Set) *httpDrain {
+	d := &httpDrain{srv: srv, next: srv.Handler, http2: http2, lateEnd: make(chan struct{})}
+	d.conns.http2 = http2
+	http2.Begun = func(c net.Conn) {
+		if served := servedBy(c); served != nil {
+			served.http2.Store(true)
+			_ = served.idle.bypass() // it stays, whatever it reads into
+		}
+	}
 	if d.next == nil {
 		d.next = http.DefaultServeMux
 	}
@@ -145,6 +159,10 @@ func drainOf(srv *http.Server) *httpDrain {
 	}
 	enter := srv.ConnContext
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if followed := goaway.Of(c); followed != nil {
+			ctx = goaway.NewContext(ctx, followed)
+			c = goaway.Original(c)
+		}
 		if served := servedBy(c); served != nil {
 			ctx = context.WithValue(ctx, servedKey{}, served)
 		}
@@ -155,15 +173,12 @@ func drainOf(srv *http.Server) *httpDrain {
 	}
 	hook := srv.ConnState
 	srv.ConnState = func(c net.Conn, state http.ConnState) {
-		if h2, ok := c.(interface{ original() net.Conn }); ok {
-			c = h2.original()
-		}
+		c = goaway.Original(c)
 		d.conns.state(c, state)
 		if hook != nil {
 			hook(c, state)
 		}
 	}
-	d.goAway = newGoAways(srv)
 	return d
 }
 
@@ -175,13 +190,25 @@ type servedKey struct{}
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.conns.requests.Add(1)
 	// An answer that is to become another protocol has a Connection header of its own.
-	if d.draining.Load() && r.Header.Get("Upgrade") == "" && !d.tells(r) {
-		c, _ := r.Context().Value(servedKey{}).(*servedConn)
-		if c == nil || c.dismiss(d.farewell.Load()) {
-			w.Header().Set("Connection", "close")
-		}
+	if d.draining.Load() && r.Header.Get("Upgrade") == "" && d.isLast(r) {
+		w.Header().Set("Connection", "close")
 	}
 	d.next.ServeHTTP(w, r)
+}
+
+// isLast tells whether the answer to a request is to tell the client to go.
+func (d *httpDrain) isLast(r *http.Request) bool {
+	c, _ := r.Context().Value(servedKey{}).(*servedConn)
+	if r.ProtoMajor == 2 {
+		followed := goaway.FromContext(r.Context())
+		if followed == nil && c != nil {
+			followed = c.frames.Load()
+		}
+		if followed.Tells() {
+			return followed.Overdue()
+		}
+	}
+	return c == nil || c.dismiss(d.farewell.Load())
 }
 
 // drain returns when the last connection has ended, or the context and with it
@@ -210,6 +237,7 @@ func (d *httpDrain) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// From here on what is idle may be closed.
+	d.http2.Dismiss() // hijacked ones too, which Shutdown doesn't know
 	d.conns.dismissGuests()
 	if err := d.srv.Shutdown(ctx); err == nil {
 		select { // hijacked connections are not Shutdown's

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/goaway"
 )
 
 // movable is a connection that is counted and may leave.
@@ -21,14 +23,16 @@ type movable interface {
 
 // servedConn is what tcpConn and unixConn have in common.
 type servedConn struct {
-	idle  idleness
-	set   *connSet
-	from  *listener // nil: it stays
-	home  *listener // where it came in, if that is known
-	inner socketConn
-	asked asked
-	http2 atomic.Bool // its protocol has its own farewell
-	turn  float32     // when in a farewell, from 0 to 1
+	idle   idleness
+	set    *connSet
+	from   *listener // nil: it stays
+	home   *listener // where it came in, if that is known
+	inner  socketConn
+	asked  asked
+	http2  atomic.Bool                 // its protocol has its own farewell
+	began  bool                        // something was read
+	frames atomic.Pointer[goaway.Conn] // follows it if it may be HTTP/2 without TLS; or nil
+	turn   float32                     // when in a farewell, from 0 to 1
 
 	wait awaited
 }
@@ -45,6 +49,8 @@ func (c *servedConn) init(s *connSet, from *listener, inner socketConn) {
 	c.idle.fresh = true
 	c.idle.setDeadline = inner.SetReadDeadline
 }
+
+func (c *servedConn) served() *servedConn { return c }
 
 func (c *servedConn) setIdle(idle bool) { c.idle.state(idle) }
 
@@ -71,7 +77,7 @@ func (c *servedConn) read(p []byte) (n int, err error) {
 }
 
 func (c *servedConn) setBothDeadlines(t time.Time) error {
-	if err := c.idle.setReadDeadline(t); err != nil {
+	if err := c.setReadDeadline(t); err != nil {
 		return err
 	}
 	return c.setWriteDeadline(t)
@@ -132,6 +138,9 @@ func (c *servedConn) finish(self net.Conn) error {
 	if leaving {
 		return nil
 	}
+	if f := c.frames.Load(); f != nil {
+		f.Closed()
+	}
 	err := c.inner.Close()
 	c.set.remove(self)
 	return err
@@ -180,12 +189,12 @@ type tcpConn struct {
 // NetConn returns the connection that is wrapped, as that of *tls.Conn does.
 func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
 
-func (c *tcpConn) Read(p []byte) (int, error)            { return c.read(p) }
-func (c *tcpConn) Write(p []byte) (int, error)           { return c.write(p) }
+func (c *tcpConn) Read(p []byte) (int, error)            { return c.readFollowing(p) }
+func (c *tcpConn) Write(p []byte) (int, error)           { return c.writeFollowing(p) }
 func (c *tcpConn) CloseRead() error                      { return c.half(c.TCPConn.CloseRead) }
 func (c *tcpConn) CloseWrite() error                     { return c.half(c.TCPConn.CloseWrite) }
 func (c *tcpConn) SyscallConn() (syscall.RawConn, error) { return c.syscallConn() }
-func (c *tcpConn) SetReadDeadline(t time.Time) error     { return c.idle.setReadDeadline(t) }
+func (c *tcpConn) SetReadDeadline(t time.Time) error     { return c.setReadDeadline(t) }
 func (c *tcpConn) SetWriteDeadline(t time.Time) error    { return c.setWriteDeadline(t) }
 func (c *tcpConn) SetDeadline(t time.Time) error         { return c.setBothDeadlines(t) }
 func (c *tcpConn) leave() *emigrant                      { return c.leaveAs(c) }
@@ -215,12 +224,12 @@ type unixConn struct {
 // NetConn returns the connection that is wrapped, as that of *tls.Conn does.
 func (c *unixConn) NetConn() net.Conn { return c.UnixConn }
 
-func (c *unixConn) Read(p []byte) (int, error)            { return c.read(p) }
-func (c *unixConn) Write(p []byte) (int, error)           { return c.write(p) }
+func (c *unixConn) Read(p []byte) (int, error)            { return c.readFollowing(p) }
+func (c *unixConn) Write(p []byte) (int, error)           { return c.writeFollowing(p) }
 func (c *unixConn) CloseRead() error                      { return c.half(c.UnixConn.CloseRead) }
 func (c *unixConn) CloseWrite() error                     { return c.half(c.UnixConn.CloseWrite) }
 func (c *unixConn) SyscallConn() (syscall.RawConn, error) { return c.syscallConn() }
-func (c *unixConn) SetReadDeadline(t time.Time) error     { return c.idle.setReadDeadline(t) }
+func (c *unixConn) SetReadDeadline(t time.Time) error     { return c.setReadDeadline(t) }
 func (c *unixConn) SetWriteDeadline(t time.Time) error    { return c.setWriteDeadline(t) }
 func (c *unixConn) SetDeadline(t time.Time) error         { return c.setBothDeadlines(t) }
 func (c *unixConn) leave() *emigrant                      { return c.leaveAs(c) }
