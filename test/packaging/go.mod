@@ -7,7 +7,7 @@ require (
 	github.com/goreleaser/nfpm/v2 v2.44.1
 	github.com/handoff-dev/handoff v0.0.0
 	go.yaml.in/yaml/v3 v3.0.4
-	golang.org/x/sys v0.44.0
+	golang.org/x/sys v0.47.0
 )
 
 require (
@@ -44,8 +44,8 @@ require (
 	github.com/ulikunitz/xz v0.5.15 // indirect
 	github.com/xanzy/ssh-agent v0.3.3 // indirect
 	gitlab.com/digitalxero/go-conventional-commit v1.0.7 // indirect
-	golang.org/x/crypto v0.51.0 // indirect
-	golang.org/x/net v0.54.0 // indirect
+	golang.org/x/crypto v0.55.0 // indirect
+	golang.org/x/net v0.58.0 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
 )
 

@@ -14,7 +14,7 @@ require (
 	github.com/handoff-dev/handoff v0.0.0-00010101000000-000000000000
 	github.com/handoff-dev/handoff/examples/grpc v0.0.0-00010101000000-000000000000
 	github.com/quic-go/quic-go v0.61.0
-	golang.org/x/net v0.57.0
+	golang.org/x/net v0.58.0
 	google.golang.org/grpc v1.84.0
 )
 
@@ -28,9 +28,9 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect
 	github.com/valyala/fasthttp v1.73.0
-	golang.org/x/crypto v0.54.0 // indirect
+	golang.org/x/crypto v0.55.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
-	golang.org/x/text v0.40.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )
