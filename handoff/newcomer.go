@@ -189,10 +189,10 @@ func (u *Upgrader) halls() (halls []*listener) {
 	return halls
 }
 
-// sendBack has an older generation, whose link goes to the next one, send it what
-// still waits here.
-func (u *Upgrader) sendBack(r *relative) {
+// sendBack gives an older generation back what still waits here of it; with again it
+// is to send that to the next one, to which its link goes.
+func (u *Upgrader) sendBack(r *relative, again bool) {
 	for _, l := range u.halls() {
-		l.hall.refuse(true, func(a *newcomer) bool { return a.from == r })
+		l.hall.refuse(again, func(a *newcomer) bool { return a.from == r })
 	}
 }

@@ -118,16 +118,29 @@ func (u *Upgrader) commit() {
 	go u.reportDrain(u.successor.link)
 }
 
-// passOn hands the link to an older generation over to the successor.
+// takesAll tells whether s takes whatever an older generation may send to one of this
+// release. What it said to its predecessor holds for itself alone.
+func (s *successor) takesAll() bool { return s.moves && s.stateful }
+
+// passOn hands the link to an older generation over to the successor, or ends it if
+// that doesn't take what may come.
 func (u *Upgrader) passOn(e *relative) {
 	defer e.conn.Close()
 	if e.process != nil {
 		_ = e.process.Release()
 	}
 	end, err := e.conn.Detach()
-	u.sendBack(e)
+	takes := u.successor.takesAll()
+	u.sendBack(e, takes)
 	if err != nil {
 		u.log.Warn("introducing a draining generation to the successor", "older", e.PID, "error", err)
+		return
+	}
+	if !takes {
+		// The older one would send it connections, for this one took them, and wait for an
+		// answer that never comes. The link's end gives them back to it.
+		u.log.Info("the successor does not take what older generations move: they keep their connections", "older", e.PID)
+		end.Close()
 		return
 	}
 	if u.machine.phase != phaseReviving {
