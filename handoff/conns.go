@@ -194,11 +194,20 @@ type countedListener struct {
 }
 
 func (l *countedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	var (
+		c   net.Conn
+		w   wait
+		err error
+	)
+	if l.origin != nil {
+		c, w, err = l.origin.accept()
+	} else {
+		c, err = l.Listener.Accept()
+	}
 	if err != nil {
 		return nil, err
 	}
-	c = l.conns.wrap(c, l.origin)
+	c = l.conns.wrap(c, l.origin, w)
 	if h, ok := c.(interface{ setHome(*listener) }); ok && l.home != nil {
 		h.setHome(l.home)
 	}
@@ -212,15 +221,15 @@ func (l *countedListener) Accept() (net.Conn, error) {
 
 // wrap returns a connection that leaves the set by itself. Embedding keeps the
 // methods that net/http looks for (sendfile, splice).
-func (s *connSet) wrap(c net.Conn, from *listener) net.Conn {
+func (s *connSet) wrap(c net.Conn, from *listener, waits wait) net.Conn {
 	switch inner := c.(type) {
 	case *net.TCPConn:
 		w := &tcpConn{TCPConn: inner}
-		w.init(s, from, inner)
+		w.init(s, from, inner, waits)
 		return w
 	case *net.UnixConn:
 		w := &unixConn{UnixConn: inner}
-		w.init(s, from, inner)
+		w.init(s, from, inner, waits)
 		return w
 	}
 	return c

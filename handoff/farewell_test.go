@@ -293,7 +293,7 @@ func TestARequestThatIsThereWhenItsConnectionIsToBeClosedIsServed(t *testing.T) 
 		t.Fatal(err)
 	}
 	defer c.Close()
-	w := new(connSet).wrap(c, nil).(*tcpConn)
+	w := new(connSet).wrap(c, nil, wait{}).(*tcpConn)
 	io.WriteString(client, "request")
 	for !hasBytes(w.inner) {
 		time.Sleep(time.Millisecond)

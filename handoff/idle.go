@@ -30,6 +30,8 @@ type idleness struct {
 	setDeadline func(time.Time) error // the socket's read deadline
 
 	mu        sync.Mutex
+	since     time.Time     // it waits for a request; of one that is fresh, it was accepted
+	shift     time.Duration // of deadlines, see begun
 	size      int           // the capacity of the buffer of the first read
 	bypassed  bool          // something has read, or reads, past begin and end
 	fresh     bool          // nothing was read at all
@@ -136,6 +138,27 @@ func (i *idleness) bypass() error {
 	return nil
 }
 
+// begun is called before all others with the wait of a connection that was accepted by
+// an older generation. net/http counts the time limits of its first request from the
+// moment at which it gets the connection, so the deadlines are put back by as much.
+func (i *idleness) begun(w wait) {
+	now := time.Now()
+	if i.since = w.since; i.since.IsZero() {
+		i.since = now
+	}
+	i.shift = i.since.Sub(now)
+	if i.shift > -time.Millisecond {
+		i.shift = 0
+	}
+}
+
+// wait is since when the connection waits.
+func (i *idleness) wait() wait {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return wait{since: i.since, fresh: i.fresh}
+}
+
 // leave has the connection leave: at its next read that waits, or now if it returns
 // true, and then the caller hands it over.
 func (i *idleness) leave() bool {
@@ -189,6 +212,12 @@ func (i *idleness) expel(now, since time.Time, limit time.Duration) {
 func (i *idleness) setReadDeadline(t time.Time) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.shift != 0 && t.After(aLongTimeAgo) {
+		t = t.Add(i.shift)
+	}
+	if i.between && i.deadlines == 0 {
+		i.since = time.Now()
+	}
 	i.deadlines++
 	i.deadline = t
 	if i.woken || i.leaving { // it has one for us, or is another's
@@ -201,7 +230,7 @@ func (i *idleness) setReadDeadline(t time.Time) error {
 func (i *idleness) state(idle bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.between, i.deadlines = idle, 0
+	i.between, i.deadlines, i.shift = idle, 0, 0
 	i.active = !idle
 	i.events++
 	if !idle {

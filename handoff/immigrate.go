@@ -14,7 +14,11 @@ func (u *Upgrader) immigrate(r *relative, m link.Message) {
 	}
 	taken := 0
 	if to := u.lobbyOf(c.Name, c.Address); to != nil {
-		to.lobby.enter(m.Sockets, to)
+		waits := make([]wait, len(m.Sockets))
+		for i := range waits {
+			waits[i] = waitOf(c.Age(i))
+		}
+		to.lobby.enter(m.Sockets, waits, to)
 		taken = len(m.Sockets)
 	}
 	m.Sockets = m.Sockets[taken:]

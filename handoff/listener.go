@@ -28,7 +28,7 @@ type listener struct {
 	lobby    *lobby     // where they wait; nil if none may come. Guarded by up.mu
 	drain    *httpDrain // of the server that serves them
 	mu       sync.Mutex
-	arrivals []net.Conn // that Accept returns next
+	arrivals []delivery // that Accept returns next
 	deaf     bool       // Accept has said that there will be no more
 	hall     hall       // of connections with their state
 
@@ -50,16 +50,28 @@ func newListener(inner socketListener, state gateState) *listener {
 // Accept waits for the next connection. While a successor is on probation it
 // waits for the outcome. After Close, or when the successor has taken over, it
 // returns an error that is [net.ErrClosed].
-func (l *listener) Accept() (conn net.Conn, err error) {
+func (l *listener) Accept() (net.Conn, error) {
+	conn, _, err := l.accept()
+	return conn, err
+}
+
+// delivery is a connection of an older generation that has begun to speak.
+type delivery struct {
+	conn net.Conn
+	wait wait
+}
+
+// accept is Accept, and tells since when the connection waits for its first request.
+func (l *listener) accept() (conn net.Conn, w wait, err error) {
 	l.hall.comeBack()
 	for {
 		if c := l.hall.next(false); c != nil {
 			l.moved.Add(1)
-			return c, nil
+			return c, w, nil
 		}
-		if c := l.arrival(false); c != nil {
+		if a := l.arrival(false); a.conn != nil {
 			l.moved.Add(1)
-			return c, nil
+			return a.conn, a.wait, nil
 		}
 		err = l.gate.pass(func() error {
 			conn, err = l.socketListener.Accept()
@@ -68,50 +80,49 @@ func (l *listener) Accept() (conn net.Conn, err error) {
 		switch {
 		case err == nil:
 			l.accepted.Add(1)
-			return conn, nil
+			return conn, w, nil
 		case err == errNudged:
 			continue
 		case errors.Is(err, net.ErrClosed):
 			if c := l.hall.next(true); c != nil {
-				return c, nil
+				return c, w, nil
 			}
-			if c := l.arrival(true); c != nil {
-				return c, nil
+			if a := l.arrival(true); a.conn != nil {
+				return a.conn, a.wait, nil
 			}
 		}
 		if err == net.ErrClosed {
 			err = &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
 		}
-		return nil, err
+		return nil, w, err
 	}
 }
 
 // deliver has Accept return a connection. It returns false if nobody will call
 // that any more.
-func (l *listener) deliver(c net.Conn) bool {
+func (l *listener) deliver(c net.Conn, w wait) bool {
 	l.mu.Lock()
 	if l.deaf {
 		l.mu.Unlock()
 		return false
 	}
-	l.arrivals = append(l.arrivals, c)
+	l.arrivals = append(l.arrivals, delivery{c, w})
 	l.mu.Unlock()
 	l.gate.nudge()
 	return true
 }
 
-// arrival returns the next that was delivered. With last, nil says that there will
+// arrival returns the next that was delivered. With last, none says that there will
 // be none.
-func (l *listener) arrival(last bool) net.Conn {
+func (l *listener) arrival(last bool) (next delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.arrivals) == 0 {
 		l.deaf = l.deaf || last
-		return nil
+		return next
 	}
-	c := l.arrivals[0]
-	l.arrivals = l.arrivals[1:]
-	return c
+	next, l.arrivals = l.arrivals[0], l.arrivals[1:]
+	return next
 }
 
 // SetDeadline sets the deadline of Accept.

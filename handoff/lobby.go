@@ -15,9 +15,9 @@ import (
 // more than its descriptor: a connection of package net, with a goroutine that waits for
 // it, would cost ten times as much time.
 type lobby struct {
-	conns *connSet             // in which those that wait are counted
-	limit func() time.Duration // how long one may wait; 0: for ever
-	ready func(net.Conn)       // has one served
+	conns *connSet                       // in which those that wait are counted
+	limit func(fresh bool) time.Duration // how long one may wait, counted from its wait's beginning; 0: for ever
+	ready func(net.Conn, wait)           // has one served
 
 	mu      sync.Mutex
 	watch   *watch   // of those that wait; nil if there are none
@@ -30,6 +30,7 @@ type guest struct {
 	socket *guestSocket
 	lobby  *lobby
 	from   *listener
+	wait   wait
 
 	// Guarded by the lobby:
 	late    *time.Timer
@@ -39,10 +40,10 @@ type guest struct {
 
 // enter has connections wait, whose descriptors it owns then. From its return on they
 // are counted; the rest is done aside, for their sender waits for this to end itself.
-func (b *lobby) enter(fds []int, from *listener) {
+func (b *lobby) enter(fds []int, waits []wait, from *listener) {
 	guests := make([]*guest, len(fds))
 	for i, fd := range fds {
-		guests[i] = &guest{socket: newGuestSocket(fd), lobby: b, from: from}
+		guests[i] = &guest{socket: newGuestSocket(fd), lobby: b, from: from, wait: waits[i]}
 		b.conns.add(guests[i])
 	}
 	b.mu.Lock()
@@ -56,7 +57,6 @@ func (b *lobby) enter(fds []int, from *listener) {
 
 // seat has all that have arrived wait.
 func (b *lobby) seat() {
-	limit := b.limit()
 	for {
 		b.mu.Lock()
 		if len(b.arrived) == 0 {
@@ -66,7 +66,7 @@ func (b *lobby) seat() {
 		}
 		g := b.arrived[0]
 		b.arrived = b.arrived[1:]
-		err := g.awaitLocked(limit)
+		err := g.awaitLocked(b.limit(g.wait.fresh))
 		b.mu.Unlock()
 		if err != nil { // it is nothing that can be watched, or the system watches no more
 			g.Close()
@@ -89,7 +89,7 @@ func (g *guest) awaitLocked(limit time.Duration) (err error) {
 	}
 	g.watched = true
 	if limit > 0 {
-		g.late = time.AfterFunc(limit, func() { g.Close() })
+		g.late = time.AfterFunc(limit-time.Since(g.wait.since), func() { g.Close() })
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (g *guest) endLocked() bool {
 // speak is when it has something to say, if only that it is closed. The wait has ended.
 func (g *guest) speak() {
 	if conn, err := g.socket.open(); err == nil {
-		g.lobby.ready(conn)
+		g.lobby.ready(conn, g.wait.spoken())
 	}
 	g.lobby.conns.remove(g)
 }
@@ -128,7 +128,7 @@ func (g *guest) leave() *emigrant {
 	if !g.end() {
 		return nil
 	}
-	return &emigrant{conn: g.socket, from: g.from, gone: func() { g.lobby.conns.remove(g) }}
+	return &emigrant{conn: g.socket, from: g.from, wait: g.wait, gone: func() { g.lobby.conns.remove(g) }}
 }
 
 func (g *guest) cameFrom() *listener { return g.from }

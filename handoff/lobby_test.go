@@ -34,7 +34,7 @@ type waitingRoom struct {
 
 func newWaitingRoom(t *testing.T, limit time.Duration) *waitingRoom {
 	w := &waitingRoom{from: gated(t, "tcp", gateOpen), served: make(chan net.Conn, 1)}
-	w.lobby = &lobby{conns: &connSet{}, limit: func() time.Duration { return limit }, ready: func(c net.Conn) { w.served <- c }}
+	w.lobby = &lobby{conns: &connSet{}, limit: func(bool) time.Duration { return limit }, ready: func(c net.Conn, _ wait) { w.served <- c }}
 	return w
 }
 
@@ -55,7 +55,7 @@ func enters(t *testing.T, b *lobby, l *listener) *rawClient {
 	if err != nil || fd < 0 {
 		t.Fatalf("a duplicate: %d, %v", fd, err)
 	}
-	b.enter([]int{fd}, l)
+	b.enter([]int{fd}, []wait{{since: time.Now()}}, l)
 	return client
 }
 
@@ -235,7 +235,7 @@ func TestAConnectionThatComesAfterShutdownIsClosedAndHoldsNothingUp(t *testing.T
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	go func() { defer close(done); d.serveLate(c, nil) }()
+	go func() { defer close(done); d.serveLate(c, nil, wait{}) }()
 	until(t, done, "the end of it")
 	if _, err := client.r.ReadByte(); err != io.EOF {
 		t.Errorf("the client reads %v, want %v", err, io.EOF)

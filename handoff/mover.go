@@ -234,14 +234,15 @@ func (m *mover) embark(first uint64, batch []*emigrant) error {
 	if bag := batch[0].luggage; bag != nil {
 		return bag.send(m, link.Move{ID: first, Name: name, Address: address}, batch[0].conn)
 	}
-	fds := make([]int, len(batch))
+	fds, ages := make([]int, len(batch)), make([]link.Age, len(batch))
 	for i, e := range batch {
 		var err error
 		if fds[i], err = e.descriptor(); err != nil {
 			return err
 		}
+		ages[i] = e.wait.age()
 	}
-	return m.link.SendSockets(m.wait, link.KindConnections, link.Connections{First: first, Name: name, Address: address}, fds)
+	return m.link.SendSockets(m.wait, link.KindConnections, link.Connections{First: first, Name: name, Address: address, Ages: ages}, fds)
 }
 
 // returned ends a message's journey, once.

@@ -322,7 +322,7 @@ func TestAConnectionThatHasLeftIsOutOfReach(t *testing.T) {
 		}
 		defer inner.Close()
 		set := &connSet{to: takes(func(*emigrant) {})}
-		c := set.wrap(inner, l)
+		c := set.wrap(inner, l, wait{})
 		set.add(c) // it leaves at its first read
 		write(t, client, "GET /")
 		for _, room := range []int{4096, 4096, 1, 100} { // whoever reads next
@@ -383,7 +383,7 @@ func TestAConnectionThatIsReadPastItsReadStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := &connSet{}
-	c := set.wrap(inner, l).(*tcpConn)
+	c := set.wrap(inner, l, wait{}).(*tcpConn)
 	defer c.Close()
 	copied := make(chan struct{})
 	go func() {

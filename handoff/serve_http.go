@@ -68,15 +68,18 @@ func (d *httpDrain) receiveAt(l *listener) {
 	l.up.lobbies = append(l.up.lobbies, l)
 	l.lobby = &lobby{
 		conns: &d.conns,
-		limit: func() time.Duration {
-			if d.srv.IdleTimeout != 0 {
+		limit: func(fresh bool) time.Duration {
+			if fresh && d.srv.ReadHeaderTimeout != 0 {
+				return d.srv.ReadHeaderTimeout
+			}
+			if !fresh && d.srv.IdleTimeout != 0 {
 				return d.srv.IdleTimeout // as net/http has it
 			}
 			return d.srv.ReadTimeout
 		},
-		ready: func(c net.Conn) {
-			if !l.deliver(c) {
-				d.serveLate(c, l)
+		ready: func(c net.Conn, w wait) {
+			if !l.deliver(c, w) {
+				d.serveLate(c, l, w)
 			}
 		},
 	}
@@ -84,7 +87,7 @@ func (d *httpDrain) receiveAt(l *listener) {
 
 // serveLate serves a connection that has come too late for its listener, from
 // which it may leave again, or one that has come back, which stays: from is nil.
-func (d *httpDrain) serveLate(c net.Conn, from *listener) {
+func (d *httpDrain) serveLate(c net.Conn, from *listener, w wait) {
 	d.late.Do(func() {
 		d.lateConns, d.lateGone = make(chan net.Conn), make(chan struct{})
 		go func() {
@@ -92,7 +95,7 @@ func (d *httpDrain) serveLate(c net.Conn, from *listener) {
 			d.srv.Serve(&lateListener{conns: d.lateConns, end: d.lateEnd, closed: make(chan struct{})})
 		}()
 	})
-	c = d.conns.wrap(c, from)
+	c = d.conns.wrap(c, from, w)
 	d.conns.add(c)
 	select {
 	case d.lateConns <- c:

@@ -43,10 +43,11 @@ type socketConn interface {
 	syscall.Conn
 }
 
-func (c *servedConn) init(s *connSet, from *listener, inner socketConn) {
+func (c *servedConn) init(s *connSet, from *listener, inner socketConn, w wait) {
 	c.set, c.from, c.inner = s, from, inner
 	c.turn = rand.Float32()
 	c.idle.fresh = true
+	c.idle.begun(w)
 	c.idle.setDeadline = inner.SetReadDeadline
 }
 
@@ -125,7 +126,7 @@ func (c *servedConn) leaveAs(self net.Conn) *emigrant {
 // emigrate returns the connection as it is handed over. It stays in the set until it
 // is somebody else's.
 func (c *servedConn) emigrate(self net.Conn) *emigrant {
-	return &emigrant{conn: c.inner, from: c.from, gone: func() { c.set.remove(self) }}
+	return &emigrant{conn: c.inner, from: c.from, wait: c.idle.wait(), gone: func() { c.set.remove(self) }}
 }
 
 // finish is Close: of a connection that leaves it closes nothing, not even at the end of

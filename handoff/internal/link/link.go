@@ -170,6 +170,26 @@ type Connections struct {
 	// Name and Address are those of the listener that has accepted them.
 	Name    string `json:"name"`
 	Address string `json:"address"`
+	// Ages tells of each connection, in their order, how long it has waited. Older
+	// releases don't tell.
+	Ages []Age `json:"ages,omitempty"`
+}
+
+// Age is how long a connection has waited when it is sent.
+type Age struct {
+	// New: it waits for its first request, since it was accepted. Others wait since
+	// their last answer.
+	New     bool          `json:"new,omitempty"`
+	Elapsed time.Duration `json:"elapsed"` // in nanoseconds; clocks differ, durations don't
+}
+
+// Age returns that of the connection number i, if it is known.
+func (c Connections) Age(i int) (age Age) {
+	if i < len(c.Ages) {
+		age = c.Ages[i]
+		age.Elapsed = max(age.Elapsed, 0)
+	}
+	return age
 }
 
 // Taken says how many of the connections of one message were taken, from the first
