@@ -246,14 +246,14 @@ func TestConnectionsComeAsDescriptors(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
 	r, w := pipe(t)
-	want := Connections{First: 1 << 60, Name: "http", Address: "127.0.0.1:80"}
+	want := Connections{First: 1 << 60, Name: "http", Address: "127.0.0.1:80", Ages: []Age{{New: true, Elapsed: time.Second}, {}}}
 	if err := a.Send(wait, KindConnections, want, slices.Repeat([]syscall.Conn{w}, maxFiles)...); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
 	m := receive(t, b)
 	var got Connections
-	if err := m.Decode(&got); err != nil || got != want || len(m.Sockets) != maxFiles || len(m.Files) > 0 {
+	if err := m.Decode(&got); err != nil || !reflect.DeepEqual(got, want) || len(m.Sockets) != maxFiles || len(m.Files) > 0 {
 		t.Fatalf("got %+v with %d sockets and %d files, %v", got, len(m.Sockets), len(m.Files), err)
 	}
 	for _, fd := range m.Sockets {
