@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -230,19 +231,26 @@ func TestClientsThatGoAwayDuringAnUpgradeLeaveNothingBehind(t *testing.T) {
 	s.Stop()
 }
 
-// standStill upgrades to a successor that is stopped when it takes over, with as
-// many connections on their way to it as there may be.
+// unhurried gives standStill the time to stop the successor, on a busy machine too.
+var unhurried = []string{"-probation", "2s"}
+
+var successorIsReady = regexp.MustCompile(`msg="successor is ready".* successor=(\d+)`)
+
+// standStill upgrades to a successor that is stopped in its probation and takes over
+// so, with as many connections on their way to it as there may be.
 func standStill(t *testing.T, s *graceful.Server) (pid int) {
 	t.Helper()
-	old := s.Main()
 	s.Install(graceful.Build(t, "2"))
-	s.Signal(old, syscall.SIGHUP)
-	for end := time.Now().Add(30 * time.Second); pid == 0 || pid == old; {
-		pid, _ = s.ReadPID()
-		if time.Now().After(end) {
-			t.Fatal("no successor takes over")
+	s.Signal(s.Main(), syscall.SIGHUP)
+	s.First.Until("the successor is ready", func() error {
+		found := successorIsReady.FindStringSubmatch(s.First.Output())
+		if found == nil {
+			return errors.New("its log does not say so")
 		}
-	}
+		var err error
+		pid, err = strconv.Atoi(found[1])
+		return err
+	})
 	s.Signal(pid, syscall.SIGSTOP)
 	s.Adopt(pid)
 	s.First.Until("the old generation drains", func() error {
@@ -265,7 +273,7 @@ func idleTalkers(t *testing.T, s *graceful.Server, n int) []*talker {
 }
 
 func TestConnectionsOutliveASuccessorThatDiesAmidstTheirMove(t *testing.T) {
-	s := graceful.Start(t)
+	s := graceful.Start(t, unhurried...)
 	old := s.Main()
 	clients := idleTalkers(t, s, 300)
 	pid := standStill(t, s)
@@ -298,7 +306,7 @@ func TestConnectionsOutliveASuccessorThatDiesAmidstTheirMove(t *testing.T) {
 }
 
 func TestASuccessorThatIsStoppedForAWhileLosesNoConnection(t *testing.T) {
-	s := graceful.Start(t)
+	s := graceful.Start(t, unhurried...)
 	old := s.Main()
 	clients := idleTalkers(t, s, 300)
 	pid := standStill(t, s)
