@@ -49,7 +49,7 @@ func (u *Upgrader) readControl() error {
 	}
 	c.path = u.opts.Control
 	if !filepath.IsAbs(c.path) {
-		c.path = filepath.Join(started.dir, c.path)
+		c.path = filepath.Join(started.dir.Path, c.path)
 	}
 	if g := u.opts.ControlGroup; g != "" {
 		var err error

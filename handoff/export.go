@@ -124,3 +124,14 @@ func private(key string) bool {
 	}
 	return key == stage.Variable || key == stage.LinkVariable
 }
+
+// withoutVariable returns a copy of env in which a variable is not set.
+func withoutVariable(env []string, key string) []string {
+	out := make([]string, 0, len(env)+1)
+	for _, entry := range env {
+		if !strings.HasPrefix(entry, key+"=") {
+			out = append(out, entry)
+		}
+	}
+	return out
+}

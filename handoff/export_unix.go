@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/stage"
+	"github.com/handoff-dev/handoff/handoff/internal/startdir"
 	"golang.org/x/sys/unix"
 )
 
@@ -86,10 +87,13 @@ func startStage(cmd *exec.Cmd, program string, files []*os.File, link *os.File) 
 
 	err = startAs(cmd, program, env, extra)
 	writing.Close()
-	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) && wrong.Path == program {
-		// E2BIG, EAGAIN, ENOMEM: no matter of the stage's. ENOENT and the like: of
-		// cmd's own file.
-		return &fs.PathError{Op: "exec", Path: cmd.Path, Err: wrong.Err}
+	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) {
+		switch {
+		case wrong.Path == program:
+			return startFault(cmd, program, wrong.Err)
+		case wrong.Op == "chdir":
+			return wrong // os.StartProcess has looked
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("handoff: export: %w", err)
@@ -98,6 +102,20 @@ func startStage(cmd *exec.Cmd, program string, files []*os.File, link *os.File) 
 		_ = reading.SetReadDeadline(time.Now().Add(kinWait))
 	}
 	return stageResult(cmd, reading)
+}
+
+// startFault says why a start has failed whose error names program. The child changes to
+// its directory before it executes anything, and the error doesn't tell the two apart.
+func startFault(cmd *exec.Cmd, program string, cause error) error {
+	if fault := startdir.Fault(cmd.Dir, cause); fault != nil {
+		return fault
+	}
+	if _, err := os.Lstat(program); program == procSelf && err != nil {
+		return fmt.Errorf("handoff: export: exec %s: %w: this process sees no /proc, by which it starts others; mount it (in a unit MountAPIVFS=yes, in a chroot mount -t proc proc DIRECTORY/proc)", program, cause)
+	}
+	// E2BIG, EAGAIN, ENOMEM: no matter of the stage's. ENOENT and the like: of
+	// cmd's own file.
+	return &fs.PathError{Op: "exec", Path: cmd.Path, Err: cause}
 }
 
 // kinWait is how long a program that is built with this package may take until its
@@ -173,12 +191,14 @@ func dupFile(f File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name), nil
 }
 
+const procSelf = "/proc/self/exe"
+
 // ownExecutable returns a path to execute this very program again.
 func ownExecutable() (string, error) {
 	if runtime.GOOS == "linux" {
 		// It goes on to work when the file was replaced or removed. It is the
 		// child that resolves it: until its execve it is the same program.
-		return "/proc/self/exe", nil
+		return procSelf, nil
 	}
 	path, err := os.Executable()
 	if err != nil {

@@ -131,7 +131,11 @@ type Options struct {
 	// variables of the protocol are added to it and stale ones taken out.
 	Env []string
 	// Dir is its working directory. "" means the one in which this process was
-	// started.
+	// started, by its path, so that a symbolic link that was moved leads to the new one
+	// ($PWD has told of the link). A process that still stands there need not change to
+	// it: the directory may have been removed or closed to this user since. If the
+	// process has moved away (os.Chdir) and can't go back, the successor starts in the
+	// present directory, with a warning in the log.
 	Dir string
 
 	// ListenConfig opens the sockets that are not inherited. nil means
@@ -179,7 +183,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.PIDFile != "" && !filepath.IsAbs(o.PIDFile) {
-		o.PIDFile = filepath.Join(started.dir, o.PIDFile)
+		o.PIDFile = filepath.Join(started.dir.Path, o.PIDFile)
 	}
 	return o, nil
 }

@@ -40,7 +40,7 @@ func TestTheZeroOptionsHaveTheDocumentedValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Probation != 0 || len(o.UpgradeSignals) != 0 || len(o.StopSignals) != 0 || o.PIDFile != filepath.Join(started.dir, "run/pid") {
+	if o.Probation != 0 || len(o.UpgradeSignals) != 0 || len(o.StopSignals) != 0 || o.PIDFile != filepath.Join(started.dir.Path, "run/pid") {
 		t.Errorf("%+v", o)
 	}
 }

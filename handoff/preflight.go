@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/handoff-dev/handoff/handoff/internal/startdir"
 )
 
 // ErrNoPreflight: Options.Preflight is not set, so there is nothing to check by.
@@ -58,6 +60,9 @@ func (u *Upgrader) check(ctx context.Context) (output string, err error) {
 	out := &lastBytes{most: maxOutput}
 	cmd.Stdout, cmd.Stderr = out, out
 	err = cmd.Run()
+	if fault := startdir.Fault(cmd.Dir, err); fault != nil && cmd.Process == nil {
+		err = fault
+	}
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it has succeeded, and left something behind
 		return "", nil

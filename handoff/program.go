@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/handoff-dev/handoff/handoff/internal/startdir"
 )
 
 // started is how this process was started, read before main can change it.
@@ -13,15 +15,13 @@ var started = readStart()
 type program struct {
 	path string // absolute; "" when it can't be told
 	args []string
-	dir  string
+	dir  startdir.Dir
 }
 
 func readStart() program {
 	p := program{args: append([]string(nil), os.Args...)}
-	// Getwd believes $PWD where it is true, so a directory that was reached by a
-	// symbolic link, as releases often are, is remembered by the link.
-	p.dir, _ = os.Getwd()
-	p.path = findSelf(p.args, p.dir)
+	p.dir = startdir.Present()
+	p.path = findSelf(p.args, p.dir.Path)
 	return p
 }
 

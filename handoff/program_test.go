@@ -22,7 +22,7 @@ func init() {
 		if err := os.Chdir("/"); err != nil {
 			fmt.Println(err)
 		}
-		fmt.Printf("%s\n%s\n", started.path, started.dir)
+		fmt.Printf("%s\n%s\n", started.path, started.dir.Path)
 		os.Exit(0)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -90,6 +91,7 @@ func (u *Upgrader) follow(s *successor, err error) {
 // newSuccessor prepares everything but the process. It returns a successor on
 // errors too, for the report. The hello is completed.
 func (u *Upgrader) newSuccessor(cmd *exec.Cmd, hello link.Hello, exports func() ([]*os.File, []origin, error)) (*successor, error) {
+	u.warnOfDirectory()
 	s := &successor{cmd: cmd, hello: hello, sibling: u.manager.notifier != nil, launched: make(chan struct{}), ended: make(chan struct{}), patience: grace, newest: u.generation + 1}
 	s.unchecked = u.opts.Preflight != nil && hello.Next == 0 // this very version has passed before
 	s.wanted, s.giveUp = context.WithCancel(context.Background())
@@ -141,9 +143,23 @@ func (u *Upgrader) command() *exec.Cmd {
 		cmd.Env = os.Environ()
 	}
 	if cmd.Dir == "" {
-		cmd.Dir = started.dir
+		// Without a way back the present one has to do; see warnOfDirectory.
+		cmd.Dir, _ = started.dir.Next()
+	}
+	if u.opts.Env == nil && filepath.IsAbs(cmd.Dir) {
+		cmd.Env = append(withoutVariable(cmd.Env, "PWD"), "PWD="+cmd.Dir) // as os/exec does
 	}
 	return cmd
+}
+
+// warnOfDirectory tells of a successor that starts elsewhere than it should.
+func (u *Upgrader) warnOfDirectory() {
+	if u.opts.Dir != "" {
+		return
+	}
+	if _, err := started.dir.Next(); err != nil {
+		u.log.Warn("the directory of the start can't be entered any more, so the successor starts in the present one: set Options.Dir", "directory", started.dir.Path, "error", err)
+	}
 }
 
 // watch starts s and follows it to its end.

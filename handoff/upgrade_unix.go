@@ -5,7 +5,6 @@ package handoff
 import (
 	"errors"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
@@ -28,7 +27,7 @@ func (s *successor) launch() error {
 	defer theirs.Close()
 	s.link, s.mover = ours, newMover(ours, underWay, (*emigrant).giveBack)
 	s.porter = newMover(ours, withState, (*emigrant).stay)
-	s.cmd.Env = append(withoutNotify(s.cmd.Env), "NOTIFY_SOCKET="+s.inbox.Address())
+	s.cmd.Env = append(withoutVariable(s.cmd.Env, "NOTIFY_SOCKET"), "NOTIFY_SOCKET="+s.inbox.Address())
 	// Aside, for the hello of a thousand sockets is more than a socket's buffer
 	// holds; most are there before the process is.
 	go s.greet(ours)
@@ -92,14 +91,4 @@ func (s *successor) wait() error {
 		return err
 	}
 	return ErrExited
-}
-
-func withoutNotify(env []string) []string {
-	out := make([]string, 0, len(env)+1)
-	for _, entry := range env {
-		if !strings.HasPrefix(entry, "NOTIFY_SOCKET=") {
-			out = append(out, entry)
-		}
-	}
-	return out
 }

@@ -23,15 +23,38 @@ func startScenarios() []*scenario {
 			inject:  hangUp,
 		},
 		{
-			step: "fork", fault: "the directory of the start is removed", who: "old", short: true,
-			serves: theOld, cause: "no such file or directory",
-			started: func(s *service, cmd *execCmd) {
-				if s.old == 0 {
-					cmd.Dir = s.makeDir("cwd")
-				}
-			},
-			inject: func(s *service) { s.remove("cwd"); s.hangUp() },
-			undo:   func(s *service) { s.makeDir("cwd") },
+			step: "all", fault: "the directory of the start is removed", serves: theNew, short: true,
+			started: inOwnDirectory, inject: func(s *service) { s.remove("cwd"); s.hangUp() },
+		},
+		{
+			step: "all", fault: "the directory of the start is removed", manager: true, serves: theNew, short: true,
+			started: inOwnDirectory, inject: func(s *service) { s.remove("cwd"); s.hangUp() },
+		},
+		{
+			step: "all", fault: "the directory of the start is removed after a chdir", serves: theNew, short: true, flags: []string{"-chdir", "/"},
+			cause:   "set Options.Dir",
+			started: inOwnDirectory, inject: func(s *service) { s.remove("cwd"); s.hangUp() },
+		},
+		{
+			step: "all", fault: "the directory of the start is closed to the user", serves: theNew, short: true,
+			started: func(s *service, cmd *execCmd) { inOwnDirectory(s, cmd); asAnotherUser(s, cmd) },
+			inject:  func(s *service) { s.closeDir("cwd"); s.hangUp() },
+		},
+		{
+			step: "all", fault: "the directory of the start is closed to the user after a chdir", serves: theNew, short: true, flags: []string{"-chdir", "/"},
+			cause:   "set Options.Dir",
+			started: func(s *service, cmd *execCmd) { inOwnDirectory(s, cmd); asAnotherUser(s, cmd) },
+			inject:  func(s *service) { s.closeDir("cwd"); s.hangUp() },
+		},
+		{
+			step: "fork", fault: "Options.Dir is not there", who: "old", serves: theOld, short: true,
+			cause: "(start): chdir /no/such/directory: no such file or directory", next: "fails again",
+			flags: []string{"-dir", "/no/such/directory"}, inject: hangUp,
+		},
+		{
+			step: "fork", fault: "Options.Dir is not there", who: "old", manager: true, serves: theOld, short: true,
+			cause: "(start): chdir /no/such/directory: no such file or directory", next: "fails again",
+			flags: []string{"-dir", "/no/such/directory"}, inject: hangUp,
 		},
 		{
 			step: "all", fault: "an environment near ARG_MAX", serves: theNew, short: true,
@@ -68,6 +91,17 @@ func startScenarios() []*scenario {
 			cause:  "signal: killed",
 			inject: func(s *service) { s.signalAt("probation", syscall.SIGKILL, "new") },
 		},
+	}
+}
+
+// inOwnDirectory has the service start in a directory that the test can do without.
+func inOwnDirectory(s *service, cmd *execCmd) { cmd.Dir = s.makeDir("cwd") }
+
+// closeDir lets only root enter a directory.
+func (s *service) closeDir(name string) {
+	s.t.Helper()
+	if err := os.Chmod(filepath.Join(s.dir, name), 0o700); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -65,6 +65,7 @@ func main() {
 	flag.IntVar(&s.listeners, "listeners", 0, "further listeners")
 	flag.BoolVar(&s.check, "check", false, "ask the service's own address during the probation")
 	flag.StringVar(&s.chdir, "chdir", "", "change to this directory at the start")
+	flag.StringVar(&s.opts.Dir, "dir", "", "Options.Dir")
 	flag.BoolVar(&s.stderr, "log-stderr", false, "log to stderr, not to the file log")
 	flag.IntVar(&s.threads, "threads", 0, "so many threads to have in reserve")
 	flag.Parse()
