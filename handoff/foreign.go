@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/handoff-dev/handoff/handoff/internal/address"
 	"github.com/handoff-dev/handoff/handoff/internal/foreign"
 	"github.com/handoff-dev/handoff/handoff/internal/link"
 	"github.com/handoff-dev/handoff/handoff/internal/stage"
@@ -16,11 +17,11 @@ func init() {
 	foreign.New = func(options any, peer foreign.Peer) (any, error) {
 		return newWithPeer(options.(Options), peer)
 	}
-	foreign.Listen = func(up any, name, network, address string, bind foreign.Bind[net.Listener]) (net.Listener, error) {
-		return up.(*Upgrader).listen(name, network, address, binder[net.Listener](bind))
+	foreign.Listen = func(up any, name, network, addr string, bind foreign.Bind[net.Listener]) (net.Listener, error) {
+		return up.(*Upgrader).listen(name, network, addr, binder[net.Listener](bind))
 	}
-	foreign.ListenPacket = func(up any, name, network, address string, bind foreign.Bind[net.PacketConn]) (net.PacketConn, error) {
-		return up.(*Upgrader).listenPacket(name, network, address, PacketOptions{}, binder[net.PacketConn](bind))
+	foreign.ListenPacket = func(up any, name, network, addr string, bind foreign.Bind[net.PacketConn]) (net.PacketConn, error) {
+		return up.(*Upgrader).listenPacket(name, network, addr, PacketOptions{}, binder[net.PacketConn](bind))
 	}
 	foreign.Parent = func(up any) <-chan struct{} { return up.(*Upgrader).orphaned }
 }
@@ -41,7 +42,7 @@ func inheritFrom(p *foreign.Predecessor, opts InheritOptions) (*Set, []origin, e
 		f := p.Files[e.Index]
 		o := origin{Ours: true, Network: f.Network, Address: f.Address}
 		if a, ok := e.Addr.(*net.UnixAddr); ok && unixpath.Is(a.Name) && !secureMode() {
-			path := cleanPath(a.Name)
+			path := address.CleanPath(a.Name)
 			if info, err := os.Lstat(path); err == nil {
 				o.Path = path
 				o.Device, o.Inode = fileID(info)
@@ -52,11 +53,8 @@ func inheritFrom(p *foreign.Predecessor, opts InheritOptions) (*Set, []origin, e
 	return set, origins, nil
 }
 
-// asked tells whether another toolkit's predecessor, which knew no names, has asked
-// for a socket in these words.
-func (u *Upgrader) asked(o origin, network, address string) bool {
-	return u.peer.Predecessor != nil && o.Ours && o.Network == network && o.Address == address
-}
+// nameless tells whether the predecessor was another toolkit's, which knew no names.
+func (u *Upgrader) nameless() bool { return u.peer.Predecessor != nil }
 
 // meetForeign is meetPredecessor when that is another toolkit's.
 func (u *Upgrader) meetForeign() error {

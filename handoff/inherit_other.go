@@ -11,3 +11,4 @@ func inherit(InheritOptions) (*Set, error) { return &Set{}, nil }
 
 func dupFD(int) (int, error) { return -1, errors.ErrUnsupported }
 func closeFD(int) error      { return errors.ErrUnsupported }
+func v6Only(int) bool        { return false }

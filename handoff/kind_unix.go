@@ -104,3 +104,9 @@ func addrOf(sa unix.Sockaddr, class socketClass) net.Addr {
 	}
 	return nil
 }
+
+// v6Only tells whether IPV6_V6ONLY is set: ipv6(7).
+func v6Only(fd int) bool {
+	only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	return err == nil && only != 0
+}

@@ -58,3 +58,9 @@ func addrOf(sa windows.Sockaddr, class socketClass) net.Addr {
 	}
 	return nil
 }
+
+// v6Only tells whether IPV6_V6ONLY is set.
+func v6Only(fd int) bool {
+	only, err := windows.GetsockoptInt(windows.Handle(fd), windows.IPPROTO_IPV6, windows.IPV6_V6ONLY)
+	return err == nil && only != 0
+}

@@ -2,14 +2,14 @@ package handoff
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
-	"syscall"
+
+	"github.com/handoff-dev/handoff/handoff/internal/address"
 )
 
 // Listen returns the listener called name on network ("tcp", "tcp4", "tcp6",
@@ -18,10 +18,18 @@ import (
 //
 // A name from outside (systemd's FileDescriptorName) decides, whatever address
 // it is bound to; one that a former generation of this service opened has to be
-// for the same address, so that a changed configuration takes effect. Addresses
-// are compared by what they mean: ":80", "0.0.0.0:80" and "[::]:80" are one.
-// Port 0 keeps its port as long as the name and the address stay.
-// A name need not be unique; each inherited listener is taken at most once.
+// for the same network and address, so that a changed configuration takes effect.
+// They are compared by what they mean: "[::]:80" is ":80", "tcp4" with ":80" is "tcp"
+// with "0.0.0.0:80". Port 0 keeps its port as long as the name, the network and the
+// address stay. A name need not be unique; each inherited listener is taken at most
+// once.
+//
+// An IPv4 address is one of IPv4 alone: "0.0.0.0:80" is not open by IPv6, as it is with
+// [net.Listen]. "tcp" with ":80" or "[::]:80" is both, "tcp6" is IPv6 alone. A bound socket can't
+// change that, so where a new version wants a port by another version of IP, and the
+// old one's socket is in the way, the error is EADDRINUSE, names that, and the service
+// has to be stopped and started once. There are two exceptions, with a warning in the log: a socket from
+// outside, and one that an older release of this package has opened for an IPv4 wildcard.
 //
 // A successor accepts nothing until it is ready. When a generation hands over,
 // Accept returns an error that is [net.ErrClosed]. After Close the listener is
@@ -34,7 +42,7 @@ func (u *Upgrader) Listen(name, network, address string) (net.Listener, error) {
 	if !slices.Contains([]string{"tcp", "tcp4", "tcp6", "unix", "unixpacket"}, network) {
 		return nil, fmt.Errorf("handoff: listen %q: %w", name, net.UnknownNetworkError(network))
 	}
-	return u.listen(name, network, address, u.opts.ListenConfig.Listen)
+	return u.listen(name, network, address, ofVersion(u.opts.ListenConfig.Listen))
 }
 
 func (u *Upgrader) listen(name, network, address string, bind binder[net.Listener]) (net.Listener, error) {
@@ -61,9 +69,16 @@ func (u *Upgrader) listen(name, network, address string, bind binder[net.Listene
 // binder opens a socket that isn't inherited.
 type binder[T any] func(ctx context.Context, network, address string) (T, error)
 
+// ofVersion has bind take an IPv4 address for one of IPv4 alone.
+func ofVersion[T any](bind binder[T]) binder[T] {
+	return func(ctx context.Context, network, addr string) (T, error) {
+		return bind(ctx, address.Network(network, addr), addr)
+	}
+}
+
 // open takes an inherited socket that fits, or binds a new one; with a nil bind it
 // returns ErrNotInherited.
-func open[T io.Closer](u *Upgrader, name, network, address string,
+func open[T io.Closer](u *Upgrader, name, network, addr string,
 	take func(*inherited) (T, error), bind binder[T],
 ) (sock T, s *shared, err error) {
 	var none T
@@ -72,13 +87,15 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 		return none, nil, err
 	}
 	s = &shared{File: File{Name: name}, slot: -1}
-	s.origin.Network, s.origin.Address = network, address
-	if in := u.claim(name, network, requested(ctx, network, address), address); in != nil {
+	s.origin.Network, s.origin.Address = network, addr
+	want := request{name, network, addr, address.Requested(ctx, network, addr)}
+	if in := u.claim(want); in != nil {
 		if in.Index < len(u.origins) {
 			known := u.origins[in.Index]
 			s.origin.Ours, s.origin.Path, s.origin.Device, s.origin.Inode = known.Ours, known.Path, known.Device, known.Inode
 			s.late, s.older = known.UntilCommit && u.generation > 1, u.takeOutlets(in.Index)
 		}
+		u.warnOfVersion(want, in)
 		sock, err := take(in)
 		if err != nil {
 			in.close()
@@ -94,79 +111,12 @@ func open[T io.Closer](u *Upgrader, name, network, address string,
 	}
 	s.origin.Ours, s.alone = true, true
 	if !strings.HasPrefix(network, "unix") {
-		sock, err = bind(ctx, network, address)
+		sock, err = bind(ctx, network, addr)
 	} else {
-		sock, err = bindUnix(ctx, s, network, address, bind)
+		sock, err = bindUnix(ctx, s, network, addr, bind)
 	}
 	if err != nil {
-		return none, nil, u.explain(err, network, address)
+		return none, nil, u.explain(err, want)
 	}
 	return sock, s, nil
-}
-
-// claim takes the inherited socket that Listen's documentation promises for a
-// request, or returns nil.
-func (u *Upgrader) claim(name, network string, want endpoint, address string) *inherited {
-	originOf := func(index int) (o origin) {
-		if index < len(u.origins) {
-			o = u.origins[index]
-		}
-		return o
-	}
-	same := func(e Entry) bool { return want.specific() && bound(e.Addr) == want }
-	always := func(Entry) bool { return true }
-	for _, rule := range []struct {
-		eligible func(index int, name string) bool
-		match    func(Entry) bool
-	}{
-		{ // ours, asked for in the same words
-			func(i int, n string) bool { return n == name && originOf(i).Ours },
-			func(e Entry) bool { return originOf(e.Index).Address == address || same(e) },
-		},
-		{func(i int, n string) bool { return n == name && !originOf(i).Ours }, same},
-		{func(i int, n string) bool { return n == name && !originOf(i).Ours && name != "" }, always},
-		{func(i int, _ string) bool { return u.asked(originOf(i), network, address) }, always},
-		{func(int, string) bool { return true }, same},
-	} {
-		in, ok := u.inherited.takeOf(rule.eligible, func(e Entry) bool {
-			return kindFamily(e.Kind) == netFamily(network) && reachable(originOf(e.Index)) && rule.match(e)
-		})
-		if ok {
-			return in
-		}
-	}
-	return nil
-}
-
-func kindFamily(k Kind) string {
-	switch k {
-	case KindTCPListener:
-		return "tcp"
-	case KindUnixListener:
-		return "unix"
-	case KindSeqpacketListener:
-		return "unixpacket"
-	case KindUDP:
-		return "udp"
-	case KindUnixgram:
-		return "unixgram"
-	}
-	return ""
-}
-
-// explain adds to a failed bind which inherited socket has the address and was
-// not taken.
-func (u *Upgrader) explain(err error, network, address string) error {
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return err
-	}
-	want := requested(context.Background(), network, address)
-	for e := range u.inherited.All() {
-		have := bound(e.Addr)
-		sameKind := have.family == want.family || want.path != "" // one path is for one socket of any type
-		if sameKind && want.specific() && have.port == want.port && have.path == want.path {
-			return fmt.Errorf("%w (this process inherited %v, which was not taken)", err, e)
-		}
-	}
-	return err
 }

@@ -54,7 +54,7 @@ func (u *Upgrader) ListenPacket(name, network, address string) (net.PacketConn, 
 
 // ListenPacketWith is [Upgrader.ListenPacket] with options.
 func (u *Upgrader) ListenPacketWith(name, network, address string, opts PacketOptions) (net.PacketConn, error) {
-	return u.listenPacket(name, network, address, opts, u.opts.ListenConfig.ListenPacket)
+	return u.listenPacket(name, network, address, opts, ofVersion(u.opts.ListenConfig.ListenPacket))
 }
 
 func (u *Upgrader) listenPacket(name, network, address string, opts PacketOptions, bind binder[net.PacketConn]) (net.PacketConn, error) {

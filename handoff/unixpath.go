@@ -8,28 +8,29 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/handoff-dev/handoff/handoff/internal/address"
 	"github.com/handoff-dev/handoff/internal/unixpath"
 )
 
 // bindUnix binds a unix socket, in place of a stale one if there is one, and
 // notes in s which file is to be removed at the end.
-func bindUnix[T io.Closer](ctx context.Context, s *shared, network, address string,
+func bindUnix[T io.Closer](ctx context.Context, s *shared, network, addr string,
 	bind func(ctx context.Context, network, address string) (T, error),
 ) (T, error) {
-	if unixpath.Is(address) {
-		defer unixpath.Lock(address)()
+	if unixpath.Is(addr) {
+		defer unixpath.Lock(addr)()
 	}
-	sock, err := bind(ctx, network, address)
-	if errors.Is(err, syscall.EADDRINUSE) && unixpath.Is(address) {
-		if rerr := unixpath.RemoveStale(network, address); rerr != nil {
+	sock, err := bind(ctx, network, addr)
+	if errors.Is(err, syscall.EADDRINUSE) && unixpath.Is(addr) {
+		if rerr := unixpath.RemoveStale(network, addr); rerr != nil {
 			return sock, fmt.Errorf("%w (%w)", err, rerr)
 		}
-		sock, err = bind(ctx, network, address)
+		sock, err = bind(ctx, network, addr)
 	}
-	if err != nil || !unixpath.Is(address) {
+	if err != nil || !unixpath.Is(addr) {
 		return sock, err
 	}
-	path := cleanPath(address)
+	path := address.CleanPath(addr)
 	if info, err := os.Lstat(path); err == nil {
 		s.origin.Path = path
 		s.origin.Device, s.origin.Inode = fileID(info)

@@ -126,8 +126,11 @@ func listen(ctx context.Context, s Spec) (io.Closer, net.Addr, error) {
 	// systemd and systemfd make plain ones, and not every program knows the other.
 	config.SetMultipathTCP(false)
 	network := s.Network()
-	if s.Options.V6Only {
+	switch {
+	case s.Options.V6Only:
 		network += "6"
+	case s.IPv4():
+		network += "4" // package net takes 0.0.0.0 for all addresses, those of IPv6 included
 	}
 	if s.Datagram() {
 		c, err := config.ListenPacket(ctx, network, s.Value)

@@ -103,7 +103,7 @@ func (o option) read() {
 		}
 	case "v6only":
 		to.V6Only = o.flag()
-		if host, _, _ := strings.Cut(o.s.Value, ":"); isIPv4(host) {
+		if o.s.IPv4() {
 			o.fail(o.at, "the address is one of IPv4")
 		}
 	}
@@ -111,7 +111,7 @@ func (o option) read() {
 
 func isIPv4(host string) bool {
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Is4()
+	return err == nil && addr.Unmap().Is4()
 }
 
 func (o option) flag() bool {

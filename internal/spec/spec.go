@@ -7,6 +7,7 @@ package spec
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -59,6 +60,15 @@ func (s Spec) Unix() bool {
 
 // Path tells whether the socket is a unix one with a file.
 func (s Spec) Path() bool { return s.Unix() && !strings.HasPrefix(s.Value, "@") }
+
+// IPv4 tells whether the address is one of IPv4, so that the socket is too.
+func (s Spec) IPv4() bool {
+	if !isIP(s) {
+		return false
+	}
+	host, _, err := net.SplitHostPort(s.Value)
+	return err == nil && isIPv4(host)
+}
 
 // Network is what package net calls the socket's network: "tcp", "udp", "unix",
 // "unixgram" or "unixpacket". It is "vsock" and "fd" for what that doesn't know.
