@@ -154,6 +154,10 @@ func (u *Upgrader) serveControl() {
 	if c.listener == nil {
 		return
 	}
+	// Who connects is told by the kernel that it is this process that serves.
+	if err := control.ListenAgain(c.listener); err != nil {
+		u.log.Warn("the control socket still names an older generation as its process", "error", err)
+	}
 	var err error
 	if c.marker, err = control.Mark(c.path); err != nil {
 		u.log.Warn("the control socket can't be found by this process's pid", "error", err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/control"
 )
 
 // controlClient speaks to a control socket. Each request has a connection of its own,
@@ -24,9 +25,22 @@ type controlClient struct {
 	path string
 }
 
-func newControlClient(path string) *controlClient {
+func newControlClient(path string) *controlClient { return newClientOf(service{socket: path}) }
+
+// newClientOf returns one that says nothing to another service than s, where s was found
+// by a process. Each connection is looked at: what lies at the path can change.
+func newClientOf(s service) *controlClient {
+	path := s.socket
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
+		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
+		if err != nil || s.pid == 0 {
+			return c, err
+		}
+		if err := s.isMeant(c); err != nil {
+			c.Close()
+			return nil, err
+		}
+		return c, nil
 	}
 	return &controlClient{http: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, path: path}
 }
@@ -76,6 +90,8 @@ func (c *controlClient) do(ctx context.Context, method, path, accept string, bod
 // explain adds what can be done about it.
 func (c *controlClient) explain(err error) error {
 	switch {
+	case errors.Is(err, control.ErrOther):
+		return noService(err, "nothing was asked of it; name the service by its --unit or by --socket")
 	case errors.Is(err, fs.ErrNotExist):
 		return noService(fmt.Errorf("there is no control socket at %s", c.path), "")
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,6 +44,7 @@ user runs.`
 type service struct {
 	socket string // "": it has none that can be found
 	pid    int    // 0: unknown
+	uid    int    // of the process, as it was found
 	unit   string // of systemd; "": unknown
 }
 
@@ -54,6 +56,16 @@ func (s service) String() string {
 		return fmt.Sprintf("process %d", s.pid)
 	}
 	return s.socket
+}
+
+// isMeant returns nil if it is the service, or at least its user's, that listens at the
+// other end.
+func (s service) isMeant(c net.Conn) error {
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return fmt.Errorf("%s: %w", s.socket, control.ErrOther)
+	}
+	return control.CheckPeer(conn, s.pid, s.uid)
 }
 
 func (f *serviceFlags) check(args []string) error {
@@ -109,6 +121,9 @@ func byPID(s service) (service, error) {
 	switch {
 	case err == nil:
 		s.socket = path
+		if s.uid, err = control.UserOf(s.pid); err != nil {
+			return s, noService(fmt.Errorf("there is no process %d any more: %w", s.pid, err), "")
+		}
 	case control.Denied(err):
 		return s, noService(fmt.Errorf("the descriptors of process %d may not be looked at: %w", s.pid, err),
 			"run it as root or as the service's user, or name the control socket by --socket")
@@ -163,7 +178,7 @@ func theOne() (service, error) {
 		return service{}, noService(errors.New("no service of this user has a control socket"),
 			"name a service by --unit or --pid; a service has a control socket if Options.Control is set")
 	case 1:
-		return service{socket: all[0].Socket, pid: all[0].PID}, nil
+		return service{socket: all[0].Socket, pid: all[0].PID, uid: os.Geteuid()}, nil
 	}
 	var list strings.Builder
 	for _, found := range all {

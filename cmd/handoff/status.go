@@ -57,7 +57,7 @@ func runStatus(cmd *cobra.Command, opt statusOptions, args []string, run systemc
 	if s.socket == "" {
 		return noService(fmt.Errorf("%v has no control socket", s), "Options.Control of package handoff gives it one; `handoff doctor` examines a unit without")
 	}
-	client := newControlClient(s.socket)
+	client := newClientOf(s)
 	if opt.watch && !opt.json {
 		if !isTerminal(out) {
 			return usagef("--watch wants a terminal; --watch --json prints a line each second")

@@ -102,7 +102,7 @@ func runUpgrade(cmd *cobra.Command, opt upgradeOptions, args []string, run syste
 var errBegun = errors.New("the upgrade has begun")
 
 func bySocket(ctx context.Context, opt upgradeOptions, s service, show *phases) (handoff.UpgradeAnswer, error) {
-	client := newControlClient(s.socket)
+	client := newClientOf(s)
 	before, err := client.status(ctx)
 	if err != nil {
 		return handoff.UpgradeAnswer{}, err

@@ -103,8 +103,7 @@ func List() (all []Found) {
 		if err != nil {
 			continue
 		}
-		var st unix.Stat_t
-		if unix.Stat(filepath.Join("/proc", e.Name()), &st) != nil || int(st.Uid) != os.Geteuid() {
+		if uid, err := UserOf(pid); err != nil || uid != os.Geteuid() {
 			continue
 		}
 		socket, err := Find(pid)
