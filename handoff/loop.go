@@ -33,11 +33,20 @@ func (u *Upgrader) loop() {
 func (u *Upgrader) signal(s os.Signal) {
 	if slices.Contains(u.opts.StopSignals, s) {
 		u.log.Info("stop signal", "signal", s.String(), "phase", u.machine.phase.String())
-		u.handle(occurrence{event: eventStop})
+		u.wishStop(false)
 		return
 	}
 	u.log.Info("upgrade signal", "signal", s.String(), "phase", u.machine.phase.String())
 	u.handle(occurrence{event: eventSignal})
+}
+
+// wishStop is a wish to stop; called: by Stop.
+func (u *Upgrader) wishStop(called bool) {
+	if u.wish.repeats(time.Now(), called) {
+		u.log.Debug("told to stop by one more way")
+		return
+	}
+	u.handle(occurrence{event: eventStop})
 }
 
 // handle lets the machine take an event, and does what it says.

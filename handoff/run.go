@@ -71,7 +71,7 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 			draining = true
 		case <-end:
 			end = nil
-			u.Stop()
+			u.post(occurrence{run: func() { u.wishStop(false) }})
 		case err := <-ends:
 			running--
 			if u.isDraining() {

@@ -33,6 +33,7 @@ type Upgrader struct {
 	answer    chan<- error // of the call of Upgrade in progress
 	clock     *time.Timer
 	hastened  bool // by a stop signal, see hasten
+	wish      wish
 	family    family
 	manager   manager
 	spare     spare
@@ -217,9 +218,10 @@ func (u *Upgrader) Upgrade(ctx context.Context) error {
 }
 
 // Stop stops the service, or makes a generation hurry that is draining or
-// stopping already. It returns at once; [Upgrader.Draining] tells when the
+// stopping already. A signal, the end of Run's context and a call of Stop within half a
+// second are one wish; a second call is a second one. It returns at once; [Upgrader.Draining] tells when the
 // connections are to end.
-func (u *Upgrader) Stop() { u.post(occurrence{event: eventStop}) }
+func (u *Upgrader) Stop() { u.post(occurrence{run: func() { u.wishStop(true) }}) }
 
 // Draining returns a channel that is closed when this generation accepts no more,
 // because its successor has taken over or because it stops: its connections have
