@@ -62,7 +62,15 @@ type delivery struct {
 }
 
 // accept is Accept, and tells since when the connection waits for its first request.
-func (l *listener) accept() (conn net.Conn, w wait, err error) {
+func (l *listener) accept() (net.Conn, wait, error) {
+	conn, w, err := l.next()
+	if err == nil && l.up != nil {
+		conn = keepAlive(l.up.opts.ListenConfig, conn)
+	}
+	return conn, w, err
+}
+
+func (l *listener) next() (conn net.Conn, w wait, err error) {
 	l.hall.comeBack()
 	for {
 		if c := l.hall.next(false); c != nil {
