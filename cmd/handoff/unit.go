@@ -56,6 +56,7 @@ With --write it writes the files to a folder and prints their paths.`,
 	f.StringVar(&opt.unit.Name, "name", "", "the name of the units (default: the program's)")
 	f.StringVar(&opt.unit.Description, "description", "", "what systemctl calls the service (default: its name)")
 	f.StringVar(&opt.unit.User, "user", "", "the `USER` that the service runs as (default: root)")
+	f.StringVar(&opt.unit.Directory, "directory", "", "the working directory `DIR`; an upgrade follows a symbolic link (default: /)")
 	f.DurationVar(&opt.unit.Drain, "drain", 30*time.Second, "how long the program lets connections end")
 	f.BoolVar(&opt.unit.NotifyReload, "notify-reload", false, "let systemd send the signal and wait for the upgrade: systemd 253 and later")
 	f.IntVar(&opt.unit.Systemd, "systemd", 0, "the `VERSION` that is to read the files (default: this machine's)")

@@ -53,6 +53,8 @@ type Facts struct {
 	Sockets []systemctl.Properties
 	// Process is the main process, nil if there is none.
 	Process *Process
+	// LinkedDirectory says that a symbolic link leads to WorkingDirectory=.
+	LinkedDirectory bool
 	// Absent are the settings whose program does not exist, with its path.
 	Absent map[string]string
 }
@@ -69,6 +71,7 @@ type Process struct {
 	Env        map[string]string // at its start; nil: unknown
 	Listening  int               // sockets that it has open and that listen; -1: unknown
 	NoProc     bool              // it sees no /proc
+	GoneDir    string            // its working directory, if that was removed
 	Children   []Process
 }
 
@@ -78,7 +81,7 @@ var ServiceProperties = []string{
 	"Type", "NotifyAccess", "PIDFile", "PrivatePIDs", "ExitType", "RemainAfterExit",
 	"KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopUSec", "TimeoutStartUSec",
 	"ExecStart", "ExecReload", "ReloadSignal", "Restart", "RestartMode", "WatchdogUSec",
-	"FileDescriptorStoreMax", "FileDescriptorStorePreserve", "MemoryMax", "OOMPolicy", "User",
+	"FileDescriptorStoreMax", "FileDescriptorStorePreserve", "MemoryMax", "OOMPolicy", "User", "WorkingDirectory", "Environment",
 	"RootDirectory", "RootImage", "RootDirectoryStartOnly", "MountAPIVFS", "InaccessiblePaths", "TemporaryFileSystem",
 	"RestrictAddressFamilies", "SystemCallFilter", "SystemCallErrorNumber",
 }
@@ -98,7 +101,7 @@ func Examine(f Facts) []Finding {
 var checks = []func(*report){
 	checkLoaded, checkType, checkNotifyAccess, checkMainProcessSettings, checkReload, checkReloadTime,
 	checkKill, checkStopTime, checkRestart, checkStore, checkWatchdog,
-	checkRoot, checkPrograms, checkFamilies, checkSystemCalls, checkMemory,
+	checkDirectory, checkRoot, checkPrograms, checkFamilies, checkSystemCalls, checkMemory,
 	checkSocketUnits, checkSocketNames,
 	checkWrapper, checkAlien, checkEnvironment, checkPrivileges,
 }

@@ -72,6 +72,10 @@ func sockets(all ...systemctl.Properties) func(*Facts) {
 	return func(f *Facts) { f.Sockets = all }
 }
 
+func linked(change func(*Facts)) func(*Facts) {
+	return func(f *Facts) { f.LinkedDirectory = true; change(f) }
+}
+
 var allCalls = "accept " + strings.Join(systemCalls, " ")
 
 var cases = []struct {
@@ -136,6 +140,16 @@ var cases = []struct {
 	{"old systemd", func(f *Facts) { f.Systemd = 249 }, "note systemd-old"},
 	{"unknown systemd", func(f *Facts) { f.Systemd = 0 }, ""},
 
+	{"a working directory", set("WorkingDirectory=/srv/app"), ""},
+	{"by a link", linked(set("WorkingDirectory=/srv/app/current")), "warning working-directory-link"},
+	{"by a link, stopped", linked(stopped(set("WorkingDirectory=!/srv/app/current"))), "warning working-directory-link"},
+	{"by a link that the unit tells", linked(stopped(set("WorkingDirectory=/srv/app/current", "Environment=A=b PWD=/srv/app/current"))), ""},
+	{"by a link with a space", linked(stopped(set("WorkingDirectory=/srv/my app", `Environment="PWD=/srv/my app" A=b`))), ""},
+	{"another link is told", linked(stopped(set("WorkingDirectory=/srv/app/current", "Environment=PWD=/srv/app/current2 OLDPWD=/srv/app/current"))), "warning working-directory-link"},
+	{"by a link that the process knows", linked(func(f *Facts) { set("WorkingDirectory=/srv/app/current/")(f); env("PWD=/srv/app/current")(f) }), ""},
+	{"by a link that it does not know yet", linked(set("WorkingDirectory=/srv/app/current", "Environment=PWD=/srv/app/current")), "warning working-directory-link"},
+	{"by a link, and somebody else's process", linked(func(f *Facts) { set("WorkingDirectory=/srv/app/current")(f); f.Process.Env = nil }), "warning working-directory-link, note process-unreadable"},
+	{"a directory that was removed", process(func(p *Process) { p.GoneDir = "/srv/app/r1" }), "warning working-directory-gone"},
 	{"root directory", set("RootDirectory=/srv/app", "MountAPIVFS=yes"), ""},
 	{"root directory without /proc", stopped(set("RootDirectory=/srv/app")), "error proc-hidden"},
 	{"root image without /proc", stopped(set("RootImage=/srv/app.raw")), "error proc-hidden"},

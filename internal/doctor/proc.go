@@ -24,6 +24,7 @@ func (s System) process(pid int) *Process {
 	}
 	_, err := os.Lstat(s.proc(pid, "root", "proc", "self"))
 	p.NoProc = errors.Is(err, os.ErrNotExist) && s.readable(pid, "root")
+	p.GoneDir = s.goneDir(pid)
 	for child, parent := range all {
 		if c, ok := s.one(child); ok && parent == pid {
 			p.Children = append(p.Children, *c)

@@ -47,6 +47,7 @@ func (s System) Read(ctx context.Context, unit string) (Facts, error) {
 	}
 	f.Written = written(s.texts(service)...)
 	s.findAbsent(&f)
+	f.LinkedDirectory = s.linked(service)
 	if pid, _ := strconv.Atoi(service.Get("MainPID")); pid > 0 {
 		f.Process = s.process(pid)
 	}

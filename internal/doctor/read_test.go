@@ -116,6 +116,38 @@ func TestTheFactsComeFromSystemdItsFilesAndProc(t *testing.T) {
 	}
 }
 
+func TestADirectoryIsFoundThatIsALinkOrGone(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no links without rights")
+	}
+	for _, test := range []struct {
+		lines  []string
+		cwd    string
+		linked bool
+		gone   string
+	}{
+		{nil, "-> /", false, ""},
+		{[]string{"WorkingDirectory=/srv/app/r1"}, "-> /srv/app/r1", false, ""},
+		{[]string{"WorkingDirectory=/srv/app/current"}, "-> /srv/app/r1 (deleted)", true, "/srv/app/r1"},
+		{[]string{"WorkingDirectory=!/srv/app/current"}, "-> /odd (deleted)", true, ""},
+		{[]string{"WorkingDirectory=/srv/app/current/data"}, "-> /", true, ""},
+		{[]string{"WorkingDirectory=/app/current", "RootDirectory=/srv"}, "-> /", true, ""},
+		{[]string{"WorkingDirectory=~"}, "-> /root", false, ""},
+		{[]string{"WorkingDirectory=/srv/none"}, "-> /", false, ""},
+	} {
+		service := props(append(test.lines, "Id=app.service", "LoadState=loaded", "MainPID=100")...)
+		s := System{Systemctl: fakeManager(map[string]systemctl.Properties{"app.service": service}), Root: root(t, map[string]string{
+			"srv/app/r1/data/x": "", "srv/app/current": "-> r1", "proc/100/status": status("app", "1", ""),
+			"proc/100/cwd": test.cwd, "proc/100/root/odd (deleted)/x": "",
+		})}
+		f, err := s.Read(context.Background(), "app.service")
+		if err != nil || f.LinkedDirectory != test.linked || f.Process.GoneDir != test.gone {
+			t.Errorf("%q, %q: linked %v, gone %q, %v", test.lines, test.cwd, f.LinkedDirectory, f.Process.GoneDir, err)
+		}
+	}
+}
+
 func TestASocketUnitIsFoundByTheServicesNameWhereSystemdNamesNone(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -52,6 +52,16 @@ func argument(s string) (string, error) {
 	return `"` + b.String() + `"`, nil
 }
 
+// assignment writes one entry of Environment=, in which a dollar sign is one. That value
+// takes raw is for the caller to see to.
+func assignment(name, raw string) string {
+	word := name + "=" + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(raw)
+	if strings.ContainsFunc(raw, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`\"'`, r) }) {
+		return `"` + word + `"`
+	}
+	return word
+}
+
 // isPlain tells whether a character needs no quotes around it, neither for systemd
 // nor for a reader.
 func isPlain(c byte) bool {

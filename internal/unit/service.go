@@ -20,6 +20,7 @@ func service(o Options, groups []*sockets) (string, error) {
 		"one as the main process. Under \"all\" every child could speak, under \"none\" nobody.")
 	t.line("")
 	t.command(o)
+	t.directory(o)
 	if !o.NotifyReload {
 		t.line("")
 		t.reload(o)
@@ -120,6 +121,17 @@ func (t *text) command(o Options) {
 	t.set("ExecStart", strings.Join(words, " "),
 		"An upgrade starts what is at this path at that moment, with these arguments. No shell around",
 		"it: the main process has to be the server. New arguments want systemctl restart.")
+}
+
+func (t *text) directory(o Options) {
+	if o.Directory == "" {
+		return
+	}
+	t.line("")
+	t.quoted("WorkingDirectory", o.Directory,
+		"If this is a symbolic link, and it is moved, an upgrade follows it. The program learns of the",
+		"link by PWD alone, which systemd does not set.")
+	t.set("Environment", assignment("PWD", o.Directory))
 }
 
 func (t *text) user(o Options) {

@@ -25,6 +25,9 @@ type Options struct {
 	Description string
 	// User is the user, by name or number, that the service runs as. "" means root.
 	User string
+	// Directory is the absolute path of the working directory. A symbolic link stays one,
+	// so that after it was moved an upgrade leads to the new directory. "" means /.
+	Directory string
 	// Sockets are opened by systemd. A socket without a name gets its type's.
 	Sockets []spec.Spec
 	// Drain is how long the program's connections may take to end. 0 means 30 s,
@@ -98,6 +101,12 @@ var (
 func (o Options) complete() (Options, error) {
 	if !filepath.IsAbs(o.Program) {
 		return o, fmt.Errorf("the program's path %q is not absolute", o.Program)
+	}
+	if o.Directory != "" {
+		if !filepath.IsAbs(o.Directory) {
+			return o, fmt.Errorf("the working directory %q is not absolute", o.Directory)
+		}
+		o.Directory = filepath.Clean(o.Directory) // as systemd wants it
 	}
 	if o.Name == "" {
 		o.Name = strings.Trim(notInName.ReplaceAllString(filepath.Base(o.Program), "-"), "-")

@@ -152,6 +152,21 @@ func TestArgumentsAreWrittenAsSystemdReadsThem(t *testing.T) {
 	}
 }
 
+func TestAWorkingDirectoryIsToldToTheProgram(t *testing.T) {
+	t.Parallel()
+	for dir, want := range map[string]string{
+		"/srv/app/current/": "WorkingDirectory=/srv/app/current\nEnvironment=PWD=/srv/app/current",
+		`/srv/my "100%" $x`: `WorkingDirectory=/srv/my "100%%" $x` + "\n" + `Environment="PWD=/srv/my \"100%%\" $x"`,
+		"/srv/größe":        "WorkingDirectory=/srv/größe\nEnvironment=PWD=/srv/größe",
+	} {
+		all := files(t, Options{Program: "/bin/true", Directory: dir})
+		if got := strings.Join(settings(all[0]), "\n"); !strings.Contains(got, "\n"+want+"\n") {
+			t.Errorf("%s: got\n%s\nwant\n%s", dir, got, want)
+		}
+		analyze(t, all)
+	}
+}
+
 func TestWhatSystemdWouldNotTakeIsAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -162,6 +177,8 @@ func TestWhatSystemdWouldNotTakeIsAnErrorThatNamesIt(t *testing.T) {
 		{Options{Program: `/opt/a"b`}, `/opt/a\"b`},
 		{Options{Program: "/opt/$x"}, "dollar"},
 		{Options{Program: "/bin/a", Args: []string{"\xff"}}, `"\xff" is not UTF-8`},
+		{Options{Program: "/bin/a", Directory: "srv/app"}, `working directory "srv/app" is not absolute`},
+		{Options{Program: "/bin/a", Directory: "/srv/a\nb"}, `WorkingDirectory="/srv/a\nb"`},
 		{Options{Program: "/bin/a", Name: "a/b"}, `"a/b" can't be the name`},
 		{Options{Program: "/bin/a", Name: "a@b"}, `"a@b" can't be the name`},
 		{Options{Program: "/bin/@"}, `"" can't be the name`},

@@ -37,6 +37,7 @@ var (
 	keep      = flag.String("keep", "", "take inherited files by these `names`, separated by commas, and keep them")
 	count     = flag.Bool("count", false, "store a number in memory")
 	client    = flag.String("client", "", "accept one connection on the unix socket at `path`, and store it")
+	dir       = flag.String("dir", "", "Options.Dir")
 	readopt   = flag.Bool("readopt", false, "see to the service again if the successor dies while this generation drains")
 	slow      = flag.Duration("slow", 0, "be ready only after this `time`")
 	extend    = flag.Bool("extend", false, "ask systemd for the time of -slow")
@@ -57,7 +58,7 @@ func run() error {
 		return answerOne()
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", os.Getpid())
-	up, err := handoff.New(handoff.Options{Logger: log, Probation: 50 * time.Millisecond, Watchdog: health, Readopt: *readopt})
+	up, err := handoff.New(handoff.Options{Logger: log, Probation: 50 * time.Millisecond, Watchdog: health, Readopt: *readopt, Dir: *dir})
 	if err != nil {
 		return err
 	}
