@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -60,13 +61,10 @@ func wantsStream(r *http.Request) bool {
 const streamType = "application/jsonl"
 
 // streamUpgrade upgrades, with a line for each event meanwhile, and the answer as
-// the last.
+// the last. Whoever follows the events takes no place of it, and there is one upgrade or
+// check at a time: the service refuses others at once.
 func (s *Server) streamUpgrade(w http.ResponseWriter, order UpgradeRequest) {
-	out := s.begin(w)
-	if out == nil {
-		return
-	}
-	defer out.end()
+	out := begin(w)
 	events, unsubscribe := s.feed.Subscribe()
 	defer unsubscribe()
 	answered := make(chan any, 1)
@@ -101,14 +99,17 @@ func (s *Server) streamUpgrade(w http.ResponseWriter, order UpgradeRequest) {
 }
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.watchers <- struct{}{}:
+		defer func() { <-s.watchers }()
+	default:
+		s.fault(w, http.StatusServiceUnavailable, "busy", fmt.Sprintf("%d clients follow the events already, and there are no more places", maxWatchers))
+		return
+	}
 	// First, so that who has the head of the answer misses nothing of what he then does.
 	events, unsubscribe := s.feed.Subscribe()
 	defer unsubscribe()
-	out := s.begin(w)
-	if out == nil {
-		return
-	}
-	defer out.end()
+	out := begin(w)
 	for {
 		select {
 		case e, ok := <-events:
@@ -125,27 +126,18 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 type stream struct {
 	w      http.ResponseWriter
 	out    *http.ResponseController
-	server *Server
 	broken bool
 }
 
-// begin starts a stream, or answers why not.
-func (s *Server) begin(w http.ResponseWriter) *stream {
-	select {
-	case s.streams <- struct{}{}:
-	default:
-		s.fault(w, http.StatusServiceUnavailable, "busy", "too many clients follow the events")
-		return nil
-	}
+// begin sends the head of a stream.
+func begin(w http.ResponseWriter) *stream {
 	w.Header().Set("Content-Type", streamType)
 	w.WriteHeader(http.StatusOK)
-	st := &stream{w: w, out: http.NewResponseController(w), server: s}
+	st := &stream{w: w, out: http.NewResponseController(w)}
 	st.broken = st.out.SetReadDeadline(time.Time{}) != nil // the server's is for requests
 	st.flush()
 	return st
 }
-
-func (st *stream) end() { <-st.server.streams }
 
 // line sends one line; false says that nobody reads.
 func (st *stream) line(v any) bool {

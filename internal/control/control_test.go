@@ -4,6 +4,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -314,5 +315,47 @@ func TestAProcessTellsWhereItsSocketIs(t *testing.T) {
 	m.Close()
 	if _, err := Find(os.Getpid()); err != ErrNone {
 		t.Errorf("after: %v", err)
+	}
+}
+
+func TestWatchersTakeNoPlaceOfACommand(t *testing.T) {
+	t.Parallel()
+	path, _, _ := serve(t, -1, Rule{UID: os.Geteuid(), GID: -1})
+	ask := func(request string) *http.Response {
+		t.Helper()
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(c, request)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", request, err)
+		}
+		return resp
+	}
+	for range maxWatchers {
+		if resp := ask("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode != 200 {
+			t.Fatalf("a watcher: %s", resp.Status)
+		}
+	}
+	// More than there are places for anybody, all of them still connected.
+	for range maxConns {
+		resp := ask("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+		if text, _ := io.ReadAll(resp.Body); resp.StatusCode != 503 || !bytes.Contains(text, []byte("busy")) {
+			t.Fatalf("one watcher too many: %s %s", resp.Status, text)
+		}
+	}
+	for _, accept := range []string{"", "Accept: " + streamType + "\r\n"} {
+		for _, body := range []string{"", `{"check": true}`} {
+			resp := ask(fmt.Sprintf("POST /v1/upgrade HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s", len(body), accept, body))
+			if text, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || string(text) != "\"done\"\n" {
+				t.Errorf("upgrade %s %s: %s %q", accept, body, resp.Status, text)
+			}
+		}
 	}
 }

@@ -35,22 +35,22 @@ type UpgradeRequest struct {
 
 // Limits of what a client may take.
 const (
-	maxConns   = 64              // at a time; see doorman
-	maxStreams = 16              // of them, that follow events or an upgrade
-	maxHeader  = 16 << 10        // bytes
-	maxBody    = 64 << 10        // bytes
-	patience   = 5 * time.Second // with a client that sends or reads slowly
+	maxConns    = 64              // at a time; see doorman
+	maxWatchers = 16              // of them, that follow the events; the others' places are for commands
+	maxHeader   = 16 << 10        // bytes
+	maxBody     = 64 << 10        // bytes
+	patience    = 5 * time.Second // with a client that sends or reads slowly
 )
 
 // Server serves control sockets. Make one with [NewServer].
 type Server struct {
-	service Service
-	feed    *Feed
-	log     *slog.Logger
-	http    *http.Server
-	mux     *http.ServeMux
-	door    *doorman
-	streams chan struct{} // one element for each
+	service  Service
+	feed     *Feed
+	log      *slog.Logger
+	http     *http.Server
+	mux      *http.ServeMux
+	door     *doorman
+	watchers chan struct{} // one element for each
 
 	once sync.Once
 	left chan struct{} // closed by Leave
@@ -58,7 +58,7 @@ type Server struct {
 
 // NewServer returns a server for a service whose events go through feed.
 func NewServer(service Service, feed *Feed, log *slog.Logger) *Server {
-	s := &Server{service: service, feed: feed, log: log, mux: http.NewServeMux(), left: make(chan struct{}), streams: make(chan struct{}, maxStreams)}
+	s := &Server{service: service, feed: feed, log: log, mux: http.NewServeMux(), left: make(chan struct{}), watchers: make(chan struct{}, maxWatchers)}
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	s.mux.HandleFunc("POST /v1/upgrade", s.upgrade)
 	s.mux.HandleFunc("POST /v1/stop", s.stop)
