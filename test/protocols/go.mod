@@ -14,6 +14,7 @@ require (
 	github.com/handoff-dev/handoff v0.0.0-00010101000000-000000000000
 	github.com/handoff-dev/handoff/examples/grpc v0.0.0-00010101000000-000000000000
 	github.com/quic-go/quic-go v0.61.0
+	go.etcd.io/bbolt v1.4.3
 	golang.org/x/net v0.58.0
 	google.golang.org/grpc v1.84.0
 )
