@@ -3,6 +3,7 @@
 package handoff
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"net/http"
@@ -88,5 +89,57 @@ func TestAnUpgradeThatFindsTheTableOfOpenFilesFullFailsAndChangesNothing(t *test
 	u.Forget(noRoom{})
 	if err := u.Upgrade(t.Context()); !errors.Is(err, ErrExited) && !errors.Is(err, ErrUnsupported) {
 		t.Errorf("the next upgrade doesn't come as far as its successor: %v", err)
+	}
+}
+
+func TestConnectionsOfOnesOwnLiveThroughAFullTableOfOpenFiles(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := &fullListener{socketListener: inner.(socketListener)}
+	full.refusals.Store(3)
+	u := newUpgrader(t, Options{})
+	l := newListener(full, gatePaused)
+	l.name, l.up = "chat", u
+	if err := u.register(&shared{File: File{Name: "chat", Conn: full}, gate: l.gate, end: l.end}); err != nil {
+		t.Fatal(err)
+	}
+	end := running(u, t.Context(), u.ServeConns(l, countLines))
+	client := dialTo(t, l)
+	mustCount(t, client, bufio.NewReader(client), "a\n", "1 a\n")
+	if full.refusals.Load() >= 0 {
+		t.Error("accept has not failed")
+	}
+	client.Close()
+	u.Stop()
+	if err := until(t, end, "the end"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A loop that waits for a descriptor is no reason to drain later.
+func TestTheDrainDoesNotWaitForALoopThatWaitsForADescriptor(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := &fullListener{socketListener: inner.(socketListener)}
+	full.refusals.Store(1 << 30)
+	u := newUpgrader(t, Options{DrainTimeout: time.Hour})
+	l := newListener(full, gatePaused)
+	l.name, l.up = "chat", u
+	if err := u.register(&shared{File: File{Name: "chat", Conn: full}, gate: l.gate, end: l.end}); err != nil {
+		t.Fatal(err)
+	}
+	end := running(u, t.Context(), u.ServeConns(l, countLines))
+	for full.refusals.Load() > 1<<30-3 {
+		time.Sleep(time.Millisecond)
+	}
+	u.Stop()
+	if err := until(t, end, "the end"); err != nil {
+		t.Error(err)
 	}
 }

@@ -14,7 +14,8 @@ import (
 // Service is a part of a program that [Upgrader.Run] runs, most often made by
 // [Serve]. A loop of one's own over a listener or a datagram socket of the
 // Upgrader needs Serve alone, which ends by itself when reading returns
-// [net.ErrClosed].
+// [net.ErrClosed]. It has to wait and go on after syscall.EMFILE and ENFILE from
+// Accept, as net/http and [Upgrader.ServeConns] do: they pass.
 type Service struct {
 	// Serve serves until it is told to end: the Upgrader's listeners and datagram
 	// sockets say so by [net.ErrClosed], and Drain by what it does. To return an

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/handoff-dev/handoff/internal/shortage"
 )
 
 // ServeConn serves one connection of a protocol of one's own, for
@@ -33,7 +35,8 @@ type ServeConn func(ctx context.Context, conn net.Conn, state []byte) (next []by
 
 // ServeConns makes a [Service] of a listener of [Upgrader.Listen] whose connections
 // stay connected through upgrades: serve is called for each, in a goroutine of its
-// own. For connections that have to do with each other, see [Upgrader.Move] and
+// own. Where there is no descriptor left for a connection it waits, as net/http does, and
+// goes on. For connections that have to do with each other, see [Upgrader.Move] and
 // [Upgrader.Settled].
 func (u *Upgrader) ServeConns(ln net.Listener, serve ServeConn) Service {
 	s := &connServer{up: u, ln: ln, serve: serve, accepted: make(chan struct{})}
@@ -56,11 +59,19 @@ type connServer struct {
 
 func (s *connServer) accept() error {
 	defer close(s.accepted)
+	var pause shortage.Pause
 	for {
 		conn, err := s.ln.Accept()
 		if err != nil {
+			if !pause.Begun() && shortage.Passes(err) {
+				s.up.log.Warn("accepting a connection; trying again", "error", err)
+			}
+			if pause.Wait(err, s.up.draining) {
+				continue
+			}
 			return err
 		}
+		pause.Over()
 		state, moved := StateOf(conn)
 		if moved && state == nil {
 			state = []byte{}

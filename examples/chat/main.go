@@ -33,6 +33,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
@@ -101,11 +102,19 @@ func serve(opts handoff.Options, address string) error {
 // before the next one comes.
 func (s *server) accept() error {
 	defer close(s.accepted)
-	for {
+	for pause := time.Duration(0); ; {
 		conn, err := s.ln.Accept()
-		if err != nil {
+		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+			// There is no descriptor left: as soon as a client goes there is one.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.log.Warn("accepting a client; trying again", "error", err, "after", pause)
+			time.Sleep(pause)
+			continue
+		case err != nil:
 			return err
 		}
+		pause = 0
 		state, moved := handoff.StateOf(conn)
 		c := s.hub.newClient(conn)
 		if moved {

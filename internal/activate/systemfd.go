@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/handoff-dev/handoff/internal/shortage"
 )
 
 // systemfd gives out duplicates of sockets on request, which is how systemfd passes them
@@ -35,11 +37,16 @@ func (s *systemfd) variables() []string {
 
 // serve answers until the server is closed.
 func (s *systemfd) serve() {
+	var pause shortage.Pause
 	for {
 		c, err := s.server.Accept()
 		if err != nil {
+			if pause.Wait(err, nil) {
+				continue
+			}
 			return
 		}
+		pause.Over()
 		go func() {
 			defer c.Close()
 			_ = c.SetDeadline(time.Now().Add(10 * time.Second))

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"github.com/handoff-dev/handoff/internal/shortage"
 )
 
 // relay has an address of its own, at which it is one process of all those with the same
@@ -28,11 +30,16 @@ func newRelay(ctx context.Context, addr net.Addr, pid int) (*relay, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &relay{ln: ln, cancel: cancel}
 	r.all.Go(func() {
+		var pause shortage.Pause
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
+				if pause.Wait(err, ctx.Done()) {
+					continue
+				}
 				return
 			}
+			pause.Over()
 			r.all.Go(func() {
 				defer conn.Close()
 				to, _, err := dialOwned(ctx, addr, pid, "")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -58,7 +59,12 @@ func start(t *testing.T, flags ...string) *service {
 	t.Helper()
 	path := proctest.Build(t, proctest.Program{Package: "github.com/handoff-dev/handoff/examples/chat", Race: true})
 	s := &service{t: t, address: fmt.Sprintf("127.0.0.1:%d", proctest.FreePort(t)), pidFile: filepath.Join(t.TempDir(), "pid")}
-	cmd := proctest.Command(path, append([]string{"-listen", s.address, "-pid-file", s.pidFile}, flags...)...)
+	return s.start(proctest.Command(path, append([]string{"-listen", s.address, "-pid-file", s.pidFile}, flags...)...))
+}
+
+func (s *service) start(cmd *exec.Cmd) *service {
+	t := s.t
+	t.Helper()
 	cmd.Stderr = &s.log
 	s.first = proctest.Start(t, cmd)
 	s.first.Until("the server is ready", func() error { _, err := s.pid(); return err })
@@ -301,4 +307,44 @@ func (s *service) await(c *talker, want int64) {
 		}
 		return nil
 	})
+}
+
+func TestMoreClientsThanThereAreDescriptorsStopNobodyElsesTalk(t *testing.T) {
+	path := proctest.Build(t, proctest.Program{Package: "github.com/handoff-dev/handoff/examples/chat", Race: true})
+	s := &service{t: t, address: fmt.Sprintf("127.0.0.1:%d", proctest.FreePort(t)), pidFile: filepath.Join(t.TempDir(), "pid")}
+	s.start(proctest.Command("sh", "-c", `ulimit -n 64; exec "$0" "$@"`, path, "-listen", s.address, "-pid-file", s.pidFile))
+	defer s.stop()
+	var crowd []net.Conn
+	for range 80 {
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd = append(crowd, conn)
+	}
+	s.first.Until("the descriptors run out", func() error {
+		if !strings.Contains(s.log.String(), "too many open files") {
+			return errors.New("they have not")
+		}
+		return nil
+	})
+	for _, conn := range crowd {
+		conn.Close()
+	}
+	late, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	late.SetDeadline(proctest.Deadline(t))
+	fmt.Fprint(late, "/nick late\nhello\n")
+	for in := bufio.NewReader(late); ; {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("nobody answers: %v", err)
+		}
+		if strings.Contains(line, "late: hello") {
+			return
+		}
+	}
 }
