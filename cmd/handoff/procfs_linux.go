@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,8 +42,11 @@ func listeners(pid int) (map[uint64]bool, error) {
 		listening    string
 	}{{"tcp", 3, 9, "0A"}, {"tcp6", 3, 9, "0A"}, {"unix", 5, 6, "01"}} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table.name))
-		if err != nil {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
 			continue // no IPv6
+		case err != nil:
+			return nil, err
 		}
 		for line := range strings.Lines(string(text)) {
 			f := strings.Fields(line)
@@ -72,6 +77,8 @@ func listenersAmong(pid int, sockets map[uint64]bool) (n int, err error) {
 	return n, err
 }
 
+// eachSocket calls do with each socket of a process. The error is [fs.ErrPermission] if
+// its descriptors can be counted, but not looked at.
 func eachSocket(pid int, do func(inode uint64)) error {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
@@ -79,7 +86,10 @@ func eachSocket(pid int, do func(inode uint64)) error {
 		return err
 	}
 	for _, e := range entries {
-		target, _ := os.Readlink(filepath.Join(dir, e.Name()))
+		target, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 		number, ok := strings.CutPrefix(target, "socket:[")
 		if !ok {
 			continue

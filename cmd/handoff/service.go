@@ -115,7 +115,7 @@ func noService(err error, hint string) error {
 // byPID looks for the control socket of a process.
 func byPID(s service) (service, error) {
 	if !alive(s.pid) {
-		return s, noService(fmt.Errorf("there is no process %d", s.pid), "")
+		return s, noProcess(s.pid)
 	}
 	path, err := control.Find(s.pid)
 	switch {
@@ -125,10 +125,11 @@ func byPID(s service) (service, error) {
 			return s, noService(fmt.Errorf("there is no process %d any more: %w", s.pid, err), "")
 		}
 	case control.Denied(err):
-		return s, noService(fmt.Errorf("the descriptors of process %d may not be looked at: %w", s.pid, err),
-			"run it as root or as the service's user, or name the control socket by --socket")
+		return s, unseen(s.pid, err)
+	case errors.Is(err, os.ErrNotExist) && alive(s.pid):
+		return s, unseen(s.pid, err)
 	case errors.Is(err, os.ErrNotExist):
-		return s, noService(fmt.Errorf("there is no process %d", s.pid), "")
+		return s, noProcess(s.pid)
 	case !errors.Is(err, control.ErrNone) && !errors.Is(err, errors.ErrUnsupported):
 		return s, noService(err, "name the control socket by --socket")
 	}

@@ -96,14 +96,14 @@ func bySignal(ctx context.Context, opt upgradeOptions, s service, run systemctl.
 func watch(ctx context.Context, s service, run systemctl.Run) (*watched, error) {
 	caught, err := catches(s.pid, unix.SIGHUP)
 	if err != nil {
-		return nil, noService(err, "")
+		return nil, unseen(s.pid, err)
 	}
 	if !caught {
 		return nil, noService(fmt.Errorf("process %d has no control socket, and SIGHUP would kill it: it is no service that upgrades itself", s.pid), "--pid wants the main process")
 	}
 	w := &watched{service: s, run: run, listening: map[uint64]bool{}, known: map[int]bool{}}
 	if w.listening, err = listeners(s.pid); err != nil {
-		return nil, noService(err, "run it as root or as the service's user")
+		return nil, unseen(s.pid, err)
 	}
 	if w.unit == "" {
 		w.unit = unitOf(s.pid)

@@ -47,20 +47,30 @@ var ErrNone = errors.New("the process has no control socket")
 
 // Find returns a path by which this process reaches the control socket of another,
 // also if that lives in another mount namespace. The error is ErrNone if it has
-// none, and [fs.ErrPermission] if its descriptors may not be looked at.
+// none, and [fs.ErrPermission] if its descriptors may not be looked at: its directory
+// in /proc can be listed in some states in which nothing in it can be read, as from
+// another user namespace.
 func Find(pid int) (string, error) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "", err
 	}
+	var refused error
 	for _, e := range entries {
 		link := filepath.Join(dir, e.Name())
-		if target, err := os.Readlink(link); err != nil || !strings.HasPrefix(target, "/memfd:"+markerName+" ") {
+		target, err := os.Readlink(link)
+		if errors.Is(err, fs.ErrPermission) {
+			refused = err
+		}
+		if err != nil || !strings.HasPrefix(target, "/memfd:"+markerName+" ") {
 			continue
 		}
-		f, err := os.Open(link)
-		if err != nil {
+		f, err := openMemfd(link)
+		switch {
+		case errors.Is(err, errNoMemfd):
+			continue
+		case err != nil:
 			return "", err
 		}
 		var m marker
@@ -71,7 +81,38 @@ func Find(pid int) (string, error) {
 		}
 		return reach(pid, m.Socket), nil
 	}
+	if refused != nil {
+		return "", refused
+	}
 	return "", ErrNone
+}
+
+var errNoMemfd = errors.New("it is no memfd")
+
+// openMemfd opens another process's memfd, and nothing else that has its name: a FIFO, a
+// device or a file of a file system that doesn't answer would hold this process up. So it
+// looks before it opens, and asks no file system.
+func openMemfd(link string) (*os.File, error) {
+	path, err := unix.Open(link, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: link, Err: err}
+	}
+	defer unix.Close(path)
+	own, err := unix.MemfdCreate(markerName+"-like", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	defer unix.Close(own)
+	// All are in one file system of the kernel's own.
+	var theirs, ours unix.Statx_t
+	const flags = unix.AT_EMPTY_PATH | unix.AT_STATX_DONT_SYNC
+	if err := errors.Join(unix.Statx(path, "", flags, unix.STATX_TYPE, &theirs), unix.Statx(own, "", flags, unix.STATX_TYPE, &ours)); err != nil {
+		return nil, os.NewSyscallError("statx", err)
+	}
+	if theirs.Mode&unix.S_IFMT != unix.S_IFREG || theirs.Dev_major != ours.Dev_major || theirs.Dev_minor != ours.Dev_minor {
+		return nil, fmt.Errorf("%s: %w", link, errNoMemfd)
+	}
+	return os.OpenFile("/proc/self/fd/"+strconv.Itoa(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
 // reach returns the path, or the way to it through the other process's root.

@@ -80,7 +80,7 @@ var ServiceProperties = []string{
 	"Id", "LoadState", "LoadError", "ActiveState", "MainPID", "FragmentPath", "DropInPaths", "NeedDaemonReload", "TriggeredBy",
 	"Type", "NotifyAccess", "PIDFile", "PrivatePIDs", "ExitType", "RemainAfterExit",
 	"KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopUSec", "TimeoutStartUSec",
-	"ExecStart", "ExecReload", "ReloadSignal", "Restart", "RestartMode", "WatchdogUSec",
+	"ExecStart", "ExecReload", "ExecReloadEx", "PrivateUsers", "ReloadSignal", "Restart", "RestartMode", "WatchdogUSec",
 	"FileDescriptorStoreMax", "FileDescriptorStorePreserve", "MemoryMax", "OOMPolicy", "User", "WorkingDirectory", "Environment",
 	"RootDirectory", "RootImage", "RootDirectoryStartOnly", "MountAPIVFS", "InaccessiblePaths", "TemporaryFileSystem",
 	"RestrictAddressFamilies", "SystemCallFilter", "SystemCallErrorNumber",
@@ -99,7 +99,7 @@ func Examine(f Facts) []Finding {
 }
 
 var checks = []func(*report){
-	checkLoaded, checkType, checkNotifyAccess, checkMainProcessSettings, checkReload, checkReloadTime,
+	checkLoaded, checkType, checkNotifyAccess, checkMainProcessSettings, checkReload, checkReloadTime, checkReloadSight,
 	checkKill, checkStopTime, checkRestart, checkStore, checkWatchdog,
 	checkDirectory, checkRoot, checkPrograms, checkFamilies, checkSystemCalls, checkMemory,
 	checkSocketUnits, checkSocketNames,

@@ -118,6 +118,29 @@ func checkReloadTime(r *report) {
 	}
 }
 
+// checkReloadSight is about a reload that can't see the main process: each process that
+// systemd starts with PrivateUsers= has a user namespace of its own.
+func checkReloadSight(r *report) {
+	if p := r.get("PrivateUsers"); p == "" || p == "no" {
+		return
+	}
+	for i, reload := range r.Service["ExecReload"] {
+		c := parseCommand(reload)
+		words := strings.Fields(c.args)
+		if path.Base(c.path) != "handoff" || !slices.Contains(words, "upgrade") ||
+			slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, "--socket") }) {
+			continue
+		}
+		// "privileged" is the prefix +, which leaves PrivateUsers= out.
+		if ex := r.Service["ExecReloadEx"]; i < len(ex) && strings.Contains(ex[i], "flags=") && strings.Contains(ex[i], "privileged") {
+			continue
+		}
+		r.add(Error, "exec-reload-blind",
+			"With PrivateUsers= the handoff upgrade of ExecReload= can't see the main process, so each reload fails.",
+			"Give the service a control socket at a path (Options.Control; handoff run --control) and set ExecReload=handoff upgrade --socket PATH, or set PrivateUsers=no.")
+	}
+}
+
 func checkKill(r *report) {
 	const mend = "Set KillMode=control-group."
 	switch r.get("KillMode") {
