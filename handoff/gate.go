@@ -16,7 +16,7 @@ import (
 // has taken anything from the socket.
 type gate struct {
 	interrupt func(time.Time) error // sets the socket's read deadline
-	toldEnd   func()                // is called before a read ends by net.ErrClosed; set before the first, may be nil
+	toldEnd   func()                // is called once, before a read ends by net.ErrClosed; set before the first, may be nil
 
 	mu       sync.Mutex
 	state    gateState
@@ -24,6 +24,7 @@ type gate struct {
 	changed  chan struct{} // closed at the next change of the above
 	nudged   bool          // the next wait, or the one under way, returns errNudged
 	reads    int           // under way
+	told     sync.Once     // calls toldEnd
 	settled  chan struct{} // closed when there is none; nil if nobody waits
 }
 
@@ -114,7 +115,7 @@ func (g *gate) pass(read func() error) error {
 
 func (g *gate) tell(err error) error {
 	if g.toldEnd != nil && errors.Is(err, net.ErrClosed) {
-		g.toldEnd()
+		g.told.Do(g.toldEnd)
 	}
 	return err
 }

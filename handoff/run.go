@@ -3,9 +3,7 @@ package handoff
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -21,16 +19,19 @@ type Service struct {
 	// sockets say so by [net.ErrClosed], and Drain by what it does. To return an
 	// error earlier stops the whole program; nil only says that this part of it
 	// has nothing more to do. After the drain has begun, nil, [net.ErrClosed] and
-	// [http.ErrServerClosed] are the normal ends, and so is any error once one of the
-	// sockets has said net.ErrClosed, for what wraps it may say that in another way: such
-	// an error is logged.
+	// [http.ErrServerClosed] are the normal ends. So is any other error, which is logged
+	// then, of a service that has a Drain, and of one whose socket has said net.ErrClosed,
+	// for what wraps it may say that in another way. Where it can't be known whose
+	// socket that was, as many such errors are normal as sockets have said so to services
+	// without a Drain.
 	Serve func() error
 	// Drain, if not nil, is called when this generation accepts no more. It lets
 	// what is in flight come to its end, makes Serve return, and returns then.
 	// When ctx ends it cuts off what is left.
 	Drain func(ctx context.Context) error
 
-	conns *connSet // its connections, if they are counted
+	conns   *connSet // its connections, if they are counted
+	accepts bool     // from one listener, and ends with that
 }
 
 // hurryTimeout is what a generation that has been told to hurry gives to what is
@@ -50,11 +51,12 @@ const stopPatience = 500 * time.Millisecond
 // may then exit with status 0.
 func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	defer u.Close()
-	ends := make(chan error, len(services))
+	ends := make(chan ending, len(services))
 	for _, s := range services {
 		u.count(s.conns)
-		go func() { ends <- s.Serve() }()
+		go func() { ends <- ending{s, s.Serve()} }()
 	}
+	drained := drainEnds{up: u}
 	running := len(services)
 	fault := u.Ready()
 	if errors.Is(fault, ErrStopping) {
@@ -73,21 +75,22 @@ func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 		case <-end:
 			end = nil
 			u.post(occurrence{run: func() { u.wishStop(false) }})
-		case err := <-ends:
+		case e := <-ends:
 			running--
 			if u.isDraining() {
-				fault = errors.Join(fault, u.drainFault(err))
+				drained.add(e)
 				continue
 			}
-			if err != nil && fault == nil {
-				fault = fmt.Errorf("handoff: a service has failed: %w", err)
+			if e.err != nil && fault == nil {
+				fault = serviceFault(e.err)
 			}
 			if fault != nil || running == 0 {
 				u.Stop()
 			}
 		}
 	}
-	fault = errors.Join(fault, u.drainServices(services, ends, running))
+	u.drainServices(services, ends, running, &drained)
+	fault = errors.Join(fault, drained.fault())
 	if u.stopped() {
 		u.awaitWord()
 		u.awaitElders()
@@ -148,33 +151,9 @@ func (u *Upgrader) isDraining() bool {
 	return u.ended != nil
 }
 
-// noteToldEnd notes that a reader of one of our sockets was told to end.
-func (u *Upgrader) noteToldEnd() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.toldEnd = u.toldEnd || u.ended != nil
-}
-
-// drainFault returns the error for a service that has ended while draining. It is no
-// failure if we have caused it: what wraps a listener of ours may make any error of the
-// one by which Accept says that it is closed.
-func (u *Upgrader) drainFault(err error) error {
-	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	u.mu.Lock()
-	told := u.toldEnd
-	u.mu.Unlock()
-	if told {
-		u.log.Info("a service has ended with the sockets", "error", err)
-		return nil
-	}
-	return fmt.Errorf("handoff: a service has failed: %w", err)
-}
-
 // drainServices drains the services and waits until those that still run have
 // ended.
-func (u *Upgrader) drainServices(services []Service, ends <-chan error, running int) error {
+func (u *Upgrader) drainServices(services []Service, ends <-chan ending, running int, drained *drainEnds) {
 	ctx, cancel := u.drainContext()
 	defer cancel()
 	var drains sync.WaitGroup
@@ -188,11 +167,10 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 			}
 		})
 	}
-	var fault error
 	for ; running > 0; running-- {
 		select {
-		case err := <-ends:
-			fault = errors.Join(fault, u.drainFault(err))
+		case e := <-ends:
+			drained.add(e)
 		case <-ctx.Done():
 			u.log.Warn("a service did not end", "cause", context.Cause(ctx))
 			running = 1
@@ -200,7 +178,6 @@ func (u *Upgrader) drainServices(services []Service, ends <-chan error, running 
 	}
 	u.waitForDrains(ctx, &drains)
 	u.movedTo().report(u.log)
-	return fault
 }
 
 // cutTimeout is what a Drain gets to cut off what is left.

@@ -248,6 +248,77 @@ type otherServer struct{}
 
 func (otherServer) Serve(ln net.Listener) error { return acceptLoop(ln).Serve() }
 
+// A worker that fails in the drain fails though the sockets beside it have ended.
+func TestAFailureDuringADrainIsOneWhateverSocketsHaveEnded(t *testing.T) {
+	t.Parallel()
+	odd := func(ln net.Listener) net.Listener {
+		return oddListener{ln, func(error) error { return errors.New("mux: listener closed") }}
+	}
+	broken := errors.New("broken")
+	for name, others := range map[string]func(*Upgrader) []Service{
+		"http":         func(u *Upgrader) []Service { return []Service{Serve(&http.Server{}, listenLocal(t, u))} },
+		"http, odd":    func(u *Upgrader) []Service { return []Service{Serve(&http.Server{}, odd(listenLocal(t, u)))} },
+		"conns, odd":   func(u *Upgrader) []Service { return []Service{u.ServeConns(odd(listenLocal(t, u)), nil)} },
+		"another, odd": func(u *Upgrader) []Service { return []Service{Serve(otherServer{}, odd(listenLocal(t, u)))} },
+		"a loop":       func(u *Upgrader) []Service { return []Service{acceptLoop(listenLocal(t, u))} },
+		"a loop, odd":  func(u *Upgrader) []Service { return []Service{acceptLoop(odd(listenLocal(t, u)))} },
+		"many, odd": func(u *Upgrader) []Service {
+			return []Service{acceptLoop(odd(listenLocal(t, u))), Serve(&http.Server{}, odd(listenLocal(t, u)))}
+		},
+	} {
+		for way, end := range map[string]func(*Upgrader){"hands over": handOver, "stops": (*Upgrader).Stop} {
+			for _, fails := range []bool{true, false} {
+				u := newUpgrader(t, Options{})
+				worker := Service{Serve: func() error {
+					<-u.Draining()
+					if fails {
+						return broken
+					}
+					return nil
+				}}
+				over := served(t, u, append(others(u), worker)...)
+				end(u)
+				err := until(t, over, "the end of Run")
+				if fails && !errors.Is(err, broken) || !fails && err != nil {
+					t.Errorf("%s, %s, fails: %v: Run: %v", name, way, fails, err)
+				}
+			}
+		}
+	}
+}
+
+func TestAServiceThatFailsBeforeTheDrainHasFailedThoughItsListenerIsWrapped(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for name, serve := range map[string]func(*Upgrader, net.Listener) Service{
+		"a loop":  func(_ *Upgrader, ln net.Listener) Service { return acceptLoop(ln) },
+		"http":    func(_ *Upgrader, ln net.Listener) Service { return Serve(&http.Server{}, ln) },
+		"conns":   func(u *Upgrader, ln net.Listener) Service { return u.ServeConns(ln, nil) },
+		"another": func(_ *Upgrader, ln net.Listener) Service { return Serve(otherServer{}, ln) },
+	} {
+		u := newUpgrader(t, Options{})
+		fail := make(chan struct{})
+		ln := brokenListener{listenLocal(t, u), fail, broken}
+		over := served(t, u, serve(u, ln), acceptLoop(oddListener{listenLocal(t, u), func(error) error { return io.EOF }}))
+		close(fail)
+		if err := until(t, over, "the end of Run"); !errors.Is(err, broken) {
+			t.Errorf("%s: Run: %v", name, err)
+		}
+	}
+}
+
+// brokenListener accepts nobody, and breaks when told to.
+type brokenListener struct {
+	net.Listener
+	fail <-chan struct{}
+	with error
+}
+
+func (l brokenListener) Accept() (net.Conn, error) {
+	<-l.fail
+	return nil, l.with
+}
+
 func TestAFailureToGetReadyEndsRun(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "missing", "pid")

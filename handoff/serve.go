@@ -57,7 +57,8 @@ func Serve(srv Server, ln net.Listener) Service {
 			defer close(served)
 			return srv.Serve(ln)
 		},
-		Drain: func(ctx context.Context) error { return shutdown(ctx, srv, served) },
+		Drain:   func(ctx context.Context) error { return shutdown(ctx, srv, served) },
+		accepts: true,
 	}
 }
 

@@ -41,7 +41,7 @@ type ServeConn func(ctx context.Context, conn net.Conn, state []byte) (next []by
 func (u *Upgrader) ServeConns(ln net.Listener, serve ServeConn) Service {
 	s := &connServer{up: u, ln: ln, serve: serve, accepted: make(chan struct{})}
 	s.leave, s.begin = context.WithCancelCause(context.Background())
-	return Service{Serve: s.accept, Drain: s.drain, conns: &s.conns}
+	return Service{Serve: s.accept, Drain: s.drain, conns: &s.conns, accepts: true}
 }
 
 type connServer struct {

@@ -34,8 +34,9 @@ func serveGraceful(srv Server, ln net.Listener) Service {
 			defer close(d.served)
 			return srv.Serve(&countedListener{Listener: ln, conns: &d.conns, home: home})
 		},
-		Drain: d.drain,
-		conns: &d.conns,
+		Drain:   d.drain,
+		conns:   &d.conns,
+		accepts: true,
 	}
 }
 

@@ -54,8 +54,9 @@ func serveHTTP(srv *http.Server, ln net.Listener, plain bool, serve func(net.Lis
 			defer d.serving.Done()
 			return serve(counted)
 		},
-		Drain: d.drain,
-		conns: &d.conns,
+		Drain:   d.drain,
+		conns:   &d.conns,
+		accepts: true,
 	}
 }
 

@@ -52,12 +52,12 @@ type Upgrader struct {
 
 	tickets tickets
 
-	mu      sync.Mutex
-	shared  []*shared
-	gates   gateState // of the sockets
-	ended   error     // why there can be no more of them
-	toldEnd bool      // since then a read of one has ended for that reason
-	main    bool      // this is the main generation
+	mu       sync.Mutex
+	shared   []*shared
+	gates    gateState // of the sockets
+	ended    error     // why there can be no more of them
+	toldEnds int       // sockets of which a read has ended for that reason
+	main     bool      // this is the main generation
 	// ways to older generations, by the inherited socket's index; of those that were
 	// not taken yet
 	outlets map[int][]*outlet
