@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/handoff-dev/handoff/handoff/internal/address"
+	"github.com/handoff-dev/handoff/internal/lowport"
 )
 
 // Listen returns the listener called name on network ("tcp", "tcp4", "tcp6",
@@ -116,7 +117,7 @@ func open[T io.Closer](u *Upgrader, name, network, addr string,
 		sock, err = bindUnix(ctx, s, network, addr, bind)
 	}
 	if err != nil {
-		return none, nil, u.explain(err, want)
+		return none, nil, lowport.Explain(u.explain(err, want), network, addr)
 	}
 	return sock, s, nil
 }

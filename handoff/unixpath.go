@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"syscall"
 
@@ -17,6 +18,10 @@ import (
 func bindUnix[T io.Closer](ctx context.Context, s *shared, network, addr string,
 	bind func(ctx context.Context, network, address string) (T, error),
 ) (T, error) {
+	if err := unixpath.Check(addr); err != nil {
+		var none T
+		return none, &net.OpError{Op: "listen", Net: network, Addr: &net.UnixAddr{Name: addr, Net: network}, Err: err}
+	}
 	if unixpath.Is(addr) {
 		defer unixpath.Lock(addr)()
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/internal/control"
+	"github.com/handoff-dev/handoff/internal/unixpath"
 )
 
 // controlClient speaks to a control socket. Each request has a connection of its own,
@@ -32,6 +33,9 @@ func newControlClient(path string) *controlClient { return newClientOf(service{s
 func newClientOf(s service) *controlClient {
 	path := s.socket
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if err := unixpath.Check(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
 		if err != nil || s.pid == 0 {
 			return c, err

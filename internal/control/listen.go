@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/handoff-dev/handoff/internal/unixpath"
 )
 
 // CheckDirectory returns an error if somebody else could replace a socket at path:
@@ -29,6 +31,9 @@ func CheckDirectory(path string) error {
 // the system can't do that, before anyone is let in. With a group that is not -1 the
 // socket is the group's too, with mode 0660. It doesn't unlink the path on Close.
 func Listen(ctx context.Context, path string, group int) (*net.UnixListener, error) {
+	if err := unixpath.Check(path); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		// Linux takes the file's mode from the socket's. The mode after bind is what
 		// counts elsewhere.

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/lowport"
 )
 
 // Unnamed is the name of a socket whose specification has none. It is what a reader
@@ -135,13 +136,13 @@ func listen(ctx context.Context, s Spec) (io.Closer, net.Addr, error) {
 	if s.Datagram() {
 		c, err := config.ListenPacket(ctx, network, s.Value)
 		if err != nil {
-			return nil, nil, cause(err)
+			return nil, nil, lowport.Explain(cause(err), network, s.Value)
 		}
 		return c, c.LocalAddr(), nil
 	}
 	ln, err := config.Listen(ctx, network, s.Value)
 	if err != nil {
-		return nil, nil, cause(err)
+		return nil, nil, lowport.Explain(cause(err), network, s.Value)
 	}
 	return ln, ln.Addr(), nil
 }

@@ -131,6 +131,9 @@ func openUnix(s Spec) (_ *Socket, err error) {
 		if addr.Name, err = absolute(s); err != nil {
 			return nil, err
 		}
+		if err := unixpath.Check(addr.Name); err != nil {
+			return nil, fmt.Errorf("%s: %w", addr.Name, err)
+		}
 		defer unixpath.Lock(addr.Name)()
 	} else if !hasAbstract {
 		return nil, unsupported("abstract address", "only Linux has them; name a path")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +18,28 @@ import (
 // Is tells a file's path from an abstract address and from none.
 func Is(address string) bool {
 	return address != "" && !strings.HasPrefix(address, "@") && address[0] != 0
+}
+
+// Check returns an error that wraps EINVAL if address is longer than that of a unix
+// socket may be, as bind(2) and connect(2) do without saying why: unix(7).
+func Check(address string) error {
+	longest, most := longest(), "a path"
+	if !Is(address) {
+		longest, most = longest+1, "an abstract address"
+	}
+	if len(address) <= longest {
+		return nil
+	}
+	return fmt.Errorf("the address is of %d bytes, more than a unix socket's may have (%d for %s): %w", len(address), longest, most, syscall.EINVAL)
+}
+
+// longest is how many bytes a path may have, without the zero that ends it.
+func longest() int {
+	switch runtime.GOOS {
+	case "linux", "windows":
+		return 107
+	}
+	return 103
 }
 
 // RemoveStale removes the file of a unix socket that no process has open any
@@ -28,7 +52,7 @@ func RemoveStale(network, path string) error {
 	if err := mustBeStale(network, path); err != nil {
 		return err
 	}
-	aside := path + "." + rand.Text()[:8]
+	aside := asideOf(path)
 	if err := os.Rename(path, aside); err != nil {
 		return fmt.Errorf("a stale socket could not be moved: %w", err)
 	}
@@ -36,6 +60,16 @@ func RemoveStale(network, path string) error {
 		return errors.Join(err, PutBack(aside, path))
 	}
 	return os.Remove(aside)
+}
+
+// asideOf is a new name beside path. It has to be the address of a socket too, so it is
+// no longer than path where there is no room.
+func asideOf(path string) string {
+	name := path + "." + rand.Text()[:8]
+	if dir, base := filepath.Split(path); len(name) > longest() && len(base) >= 6 {
+		name = dir + rand.Text()[:min(len(base), 16)]
+	}
+	return name
 }
 
 // PutBack moves what is no stale socket back to its place. If yet another file has
