@@ -38,7 +38,8 @@ func TestServingIsTheOneRightHealth(t *testing.T) {
 		status(w, "0")
 	})
 	target.Path = "app"
-	res := runUntil(t, Config{Target: target, Workers: 2}, func(c Counters) bool { return c.Requests >= 20 })
+	res := runUntil(t, Config{Target: target, Workers: 2},
+		func(c Counters) bool { return c.Requests >= 20 && c.Connections >= 2 })
 	if res.OK != res.Requests || res.Connections != 2 || res.PIDs[0].PID != 42 {
 		t.Errorf("%+v: %v", res.Counters, res.Errors)
 	}

@@ -166,7 +166,7 @@ func TestAnIdleHTTP2CloseIsNoFailure(t *testing.T) {
 	if a := c.do(t.Context(), []byte("first")); a.kind != OK {
 		t.Fatalf("first: %v", a.err)
 	}
-	for c.conn.CanTakeNewRequest() { // until the client has read the end
+	for c.conn.usable() { // until the client has read the end
 		if sleep(t.Context(), time.Millisecond); t.Context().Err() != nil {
 			t.Fatal("the end of the connection was never seen")
 		}

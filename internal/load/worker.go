@@ -65,7 +65,8 @@ func (w *worker) wait(d time.Duration) bool {
 	if d > 0 {
 		sleep(w.r.going, d)
 	}
-	return w.r.going.Err() == nil
+	// The end of ctx closes the connections, and may do so before it has ended going.
+	return w.r.going.Err() == nil && w.r.ctx.Err() == nil
 }
 
 // waitDue waits until the next request is due, where there is a rate.
