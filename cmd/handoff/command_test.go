@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/handoff-dev/handoff/internal/testenv"
 )
 
 // asCommand in the environment makes the test binary be the command, whole. A
@@ -15,6 +17,7 @@ func TestMain(m *testing.M) {
 	if isDemoServer() || os.Getenv(asCommand) != "" {
 		main() // and ends
 	}
+	testenv.Settle()
 	os.Exit(m.Run())
 }
 

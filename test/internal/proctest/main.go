@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/handoff-dev/handoff/internal/testenv"
 )
 
 // Main runs the tests of a package and ends the process: the body of a TestMain.
@@ -16,6 +18,9 @@ import (
 // A descriptor that the caller of the tests has left open, which a shell does easily,
 // is kept from all that they start.
 //
+// A mask for file modes that is not the usual one, and a SIGHUP that is ignored, are no
+// matter of theirs either.
+//
 // A test binary that also plays the child checks for that before it calls Main.
 func Main(m *testing.M) {
 	os.Exit(run(m))
@@ -27,6 +32,7 @@ func run(m *testing.M) (code int) {
 		return 1
 	}
 	keepDescriptors()
+	testenv.Settle()
 	defer removeBuilds()
 	code = m.Run()
 	for _, p := range endChildren() {

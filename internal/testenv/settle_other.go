@@ -1,0 +1,6 @@
+//go:build !unix
+
+package testenv
+
+// Settle has nothing to do here.
+func Settle() {}
