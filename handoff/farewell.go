@@ -55,9 +55,12 @@ func (f *farewell) due(turn float32) bool {
 	return f == nil || time.Since(f.begun) >= f.after(turn)
 }
 
-// late tells whether it is time to tell all that talk to go, those too that could have
-// moved so far.
-func (f *farewell) late() bool { return f != nil && time.Since(f.begun) >= f.limit/2 }
+// late tells whether it is time to tell a client to go that talks on a connection which
+// could have moved so far. It is, if another pause like its last one would go beyond half
+// of the time: there may be no answer after that. A nil farewell has no patience.
+func (f *farewell) late(pause time.Duration) bool {
+	return f == nil || time.Since(f.begun)+pause >= f.limit/2
+}
 
 // step is how often to look for what has been idle for too long: often enough for
 // the spread, and not so often that thousands of connections are a burden.

@@ -434,12 +434,26 @@ func TestAConnectionThatCouldMoveAndDoesNotIsToldToGoInGoodTime(t *testing.T) {
 	}
 	var set connSet
 	set.to = takes(func(*emigrant) {})
-	c := &servedConn{set: &set, from: &listener{}}
-	if c.dismiss(&farewell{begun: time.Now(), limit: time.Hour}) {
-		t.Error("the first request is the last")
+	for _, tc := range []struct {
+		begun, pause time.Duration // ago
+		told         bool
+	}{
+		{0, 0, false}, {10 * time.Minute, 10 * time.Minute, false},
+		{30 * time.Minute, 0, true},                // half of DrainTimeout is over
+		{time.Second, 30 * time.Minute, true},      // its next one would come later than that
+		{20 * time.Minute, 11 * time.Minute, true}, // or hardly before it
+		{time.Second, 100 * time.Hour, true},       // it would come too late for any answer
+		{20 * time.Minute, 9 * time.Minute, false},
+	} {
+		c := &servedConn{set: &set, from: &listener{}}
+		c.idle.since = time.Now().Add(-tc.pause)
+		if c.dismiss(&farewell{begun: time.Now().Add(-tc.begun), limit: time.Hour}) != tc.told {
+			t.Errorf("%v after the beginning, after a pause of %v: told: %v", tc.begun, tc.pause, !tc.told)
+		}
 	}
-	c = &servedConn{set: &set, from: &listener{}}
-	if !c.dismiss(&farewell{begun: time.Now().Add(-time.Hour), limit: time.Hour}) {
-		t.Error("one whose first request comes when half of DrainTimeout is over isn't told")
+	c := &servedConn{set: &set, from: &listener{}}
+	c.idle.since = time.Now()
+	if !c.dismiss(nil) {
+		t.Error("one isn't told by a generation that hurries")
 	}
 }

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -39,26 +40,71 @@ func TestDrainingOutlivesTheHandlerOfAHijackedConnection(t *testing.T) {
 
 // Browsers refuse a WebSocket whose answer has two Connection headers, which is what
 // a proxy behind httpDrain would make of the one that tells the client to leave.
-func TestAnAnswerThatChangesTheProtocolIsLeftAlone(t *testing.T) {
+// Java's HttpClient sends an Upgrade with every request, which is no reason to stay.
+func TestAnAnswerThatChangesTheProtocolIsLeftAloneAndNoOther(t *testing.T) {
 	t.Parallel()
-	u := newUpgrader(t, Options{DrainTimeout: time.Hour})
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, strings.Join(w.Header()["Connection"], ","))
-	})}
-	ln := listenLocal(t, u)
-	end := served(t, u, Serve(srv, ln))
-	c := rawDial(t, ln)
-	c.send(t)
-	c.answer(t)
-	handOver(u)
-	until(t, srv.Handler.(*httpDrain).began.Done(), "the drain")
-	io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if text, last := c.answer(t); text != "" || last {
-		t.Errorf("the answer to an upgrade has Connection %q, last: %v", text, last)
+	for name, tc := range map[string]struct {
+		handler func(w http.ResponseWriter)
+		wrote   string
+		last    bool
+	}{
+		"nothing":    {func(http.ResponseWriter) {}, "", true},
+		"body":       {func(w http.ResponseWriter) { io.WriteString(w, "hello") }, "hello", true},
+		"status":     {func(w http.ResponseWriter) { w.WriteHeader(404) }, "", true},
+		"early hint": {func(w http.ResponseWriter) { w.WriteHeader(103); w.Write([]byte("hello")) }, "hello", true},
+		"flush":      {func(w http.ResponseWriter) { w.(http.Flusher).Flush(); w.Write([]byte("hello")) }, "hello", true},
+		"controller": {func(w http.ResponseWriter) {
+			c := http.NewResponseController(w)
+			if err := errors.Join(c.SetWriteDeadline(time.Now().Add(time.Hour)), c.EnableFullDuplex(), c.Flush()); err != nil {
+				t.Error(err)
+			}
+		}, "", true},
+		"copy": {func(w http.ResponseWriter) { io.Copy(w, io.LimitReader(strings.NewReader("hello, world"), 5)) }, "hello", true},
+		"101": {func(w http.ResponseWriter) {
+			w.Header().Set("Connection", "Upgrade")
+			w.WriteHeader(101)
+		}, "", false},
+		"hijack": {func(w http.ResponseWriter) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: "+strings.Join(append(w.Header()["Connection"], "Upgrade"), ",")+"\r\n\r\n")
+			c.Close()
+		}, "", false},
+	} {
+		u := newUpgrader(t, Options{DrainTimeout: time.Hour})
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Upgrade") != "" {
+				tc.handler(w)
+			}
+		})}
+		ln := listenLocal(t, u)
+		end := served(t, u, Serve(srv, ln))
+		c := rawDial(t, ln)
+		c.send(t)
+		c.answer(t)
+		handOver(u)
+		until(t, srv.Handler.(*httpDrain).began.Done(), "the drain")
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+		resp, err := http.ReadResponse(c.r, nil)
+		if err == nil && resp.StatusCode == 103 {
+			resp, err = http.ReadResponse(c.r, nil)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		connection := strings.Join(resp.Header["Connection"], ",")
+		if tc.last {
+			text, err := io.ReadAll(resp.Body)
+			if err != nil || string(text) != tc.wrote || !resp.Close {
+				t.Errorf("%s: %q, last: %v, error: %v", name, text, resp.Close, err)
+			}
+		} else if connection != "Upgrade" {
+			t.Errorf("%s: Connection: %s", name, connection)
+		}
+		c.Close()
+		until(t, end, "the end of Run")
 	}
-	c.send(t)
-	if text, last := c.answer(t); text != "close" || !last {
-		t.Errorf("the next answer has Connection %q, last: %v", text, last)
-	}
-	until(t, end, "the end of Run")
 }

@@ -193,8 +193,14 @@ type servedKey struct{}
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.conns.requests.Add(1)
-	// An answer that is to become another protocol has a Connection header of its own.
-	if d.draining.Load() && r.Header.Get("Upgrade") == "" && d.isLast(r) {
+	switch {
+	case !d.draining.Load() || !d.isLast(r):
+	case r.ProtoMajor == 1 && r.Header.Get("Upgrade") != "":
+		if a := newUpgradeAnswer(w); a != nil {
+			defer a.end()
+			w = a
+		}
+	default:
 		w.Header().Set("Connection", "close")
 	}
 	d.next.ServeHTTP(w, r)

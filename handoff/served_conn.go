@@ -157,7 +157,8 @@ func (c *servedConn) dismiss(f *farewell) bool {
 	if c.stays() {
 		return f.due(c.turn)
 	}
-	return c.asked.often(time.Now()) || f.late()
+	often := c.asked.often(time.Now()) // which counts
+	return often || f.late(time.Since(c.idle.wait().since))
 }
 
 // asked counts the requests on a connection that could have left.
