@@ -136,16 +136,20 @@ func byPID(s service) (service, error) {
 	return s, nil
 }
 
+// ofUser asks the user's own systemd.
+func ofUser(run systemctl.Run) systemctl.Run {
+	return func(ctx context.Context, args ...string) (string, error) {
+		return run(ctx, append([]string{"--user"}, args...)...)
+	}
+}
+
 func (f *serviceFlags) byUnit(ctx context.Context, run systemctl.Run) (service, error) {
 	names, err := serviceNames([]string{f.unit})
 	if err != nil {
 		return service{}, err
 	}
 	if f.user {
-		plain := run
-		run = func(ctx context.Context, args ...string) (string, error) {
-			return plain(ctx, append([]string{"--user"}, args...)...)
-		}
+		run = ofUser(run)
 	}
 	p, err := systemctl.Show(ctx, run, names[0], "LoadState", "ActiveState", "MainPID")
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/internal/control"
+	"github.com/handoff-dev/handoff/internal/doctor"
 	"github.com/handoff-dev/handoff/internal/systemctl"
 	"github.com/handoff-dev/handoff/internal/terminal"
 )
@@ -40,6 +41,9 @@ terminal. It is made for deploy scripts and for ExecReload= in a systemd unit:
   ExecReload=/usr/bin/handoff upgrade --wait --pid $MAINPID
 
 ` + serviceHelp + `
+
+An upgrade starts what runs. If the unit's ExecStart= names another path or other
+arguments by now, a warning says so.
 
 A service without a control socket gets SIGHUP, and is watched from outside: what can't
 be known about it is said.
@@ -95,7 +99,14 @@ func runUpgrade(cmd *cobra.Command, opt upgradeOptions, args []string, run syste
 	if a.Outcome == "failed" && a.Output == "" && a.Upgrade != nil {
 		a.Output = journalOf(ctx, s, *a.Upgrade)
 	}
-	return tellOutcome(cmd, opt, a)
+	if err := tellOutcome(cmd, opt, a); err != nil {
+		return err
+	}
+	if opt.service.user {
+		run = ofUser(run)
+	}
+	warnOfCommand(ctx, cmd.ErrOrStderr(), s, a, doctor.System{Systemctl: run, Root: "/"})
+	return nil
 }
 
 // errBegun ends the wait for an upgrade that nobody wants to wait for.

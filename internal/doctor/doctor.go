@@ -55,6 +55,9 @@ type Facts struct {
 	Process *Process
 	// LinkedDirectory says that a symbolic link leads to WorkingDirectory=.
 	LinkedDirectory bool
+	// Changed says in what the main process differs from ExecStart=, see
+	// [System.ChangedCommand].
+	Changed string
 	// Absent are the settings whose program does not exist, with its path.
 	Absent map[string]string
 }
@@ -103,7 +106,7 @@ var checks = []func(*report){
 	checkKill, checkStopTime, checkRestart, checkStore, checkWatchdog,
 	checkDirectory, checkRoot, checkPrograms, checkFamilies, checkSystemCalls, checkMemory,
 	checkSocketUnits, checkSocketNames,
-	checkWrapper, checkAlien, checkEnvironment, checkPrivileges,
+	checkWrapper, checkCommand, checkAlien, checkEnvironment, checkPrivileges,
 }
 
 // report is the work of [Examine] while it lasts.

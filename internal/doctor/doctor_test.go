@@ -194,6 +194,7 @@ var cases = []struct {
 	{"something else around", process(func(p *Process) { p.Name, p.Listening, p.Children = "wrap", 0, []Process{{Name: "app", Listening: 1}} }), "error wrapper"},
 	{"a helper that listens not", process(func(p *Process) { p.Children = []Process{{Name: "sh", Listening: 0}} }), ""},
 	{"an upgrade under way", process(func(p *Process) { p.Children = []Process{{Name: "app", Listening: 2}} }), ""},
+	{"another command by now", func(f *Facts) { f.Changed = "it runs a, and ExecStart= names b by now" }, "warning command-changed"},
 	{"a shell to be", stopped(set("ExecStart=" + shown("/bin/sh", "-c app; true"))), "warning wrapper-command"},
 	{"a shell that goes", stopped(set("ExecStart=" + shown("/bin/sh", "-c exec app"))), ""},
 	{"a shell that went", set("ExecStart=" + shown("/bin/sh", "-c app")), ""},

@@ -49,7 +49,9 @@ func (s System) Read(ctx context.Context, unit string) (Facts, error) {
 	s.findAbsent(&f)
 	f.LinkedDirectory = s.linked(service)
 	if pid, _ := strconv.Atoi(service.Get("MainPID")); pid > 0 {
-		f.Process = s.process(pid)
+		if f.Process = s.process(pid); f.Process != nil {
+			f.Changed = s.ChangedCommand(service, pid)
+		}
 	}
 	return f, nil
 }

@@ -125,9 +125,21 @@ func (m *manager) serving() {
 
 func (m *manager) status() handoff.State {
 	if m.said != "" {
-		return handoff.Status(m.said)
+		return handoff.Status(m.ofService(m.said))
 	}
 	return handoff.Status(fmt.Sprintf("Serving, generation %d", m.holder.generation))
+}
+
+// libraryStatus begins the STATUS of a copy that is built with package handoff and has
+// not upgraded itself: to each of them it is its own first generation.
+const libraryStatus = "Serving, generation 1"
+
+// ofService has a copy's STATUS name the service's generation for the copy's own.
+func (m *manager) ofService(text string) string {
+	if rest, ok := strings.CutPrefix(text, libraryStatus); ok && (rest == "" || rest[0] == ';') {
+		return fmt.Sprintf("Serving, generation %d%s", m.holder.generation, rest)
+	}
+	return text
 }
 
 func (m *manager) reloading(generation int) {
@@ -247,8 +259,12 @@ func (h *Holder) noted(c *process, m notify.Message) {
 	var states []handoff.State
 	for _, line := range lines {
 		// What copies say that don't serve is seen in the log.
-		if main && !first || !strings.HasPrefix(line, "STATUS=") {
+		text, isStatus := strings.CutPrefix(line, "STATUS=")
+		switch {
+		case !isStatus:
 			states = append(states, handoff.State(line))
+		case main && !first:
+			states = append(states, handoff.Status(h.manager.ofService(text)))
 		}
 	}
 	if main && len(h.workers) == 1 && h.roll == nil && h.manager.told {
