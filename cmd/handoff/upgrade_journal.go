@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/systemctl"
 )
 
 // journalOf returns what a successor that failed has written to the journal last, if
@@ -20,8 +22,8 @@ func journalOf(ctx context.Context, s service, u handoff.UpgradeRecord) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=10",
 		fmt.Sprintf("--since=@%d", u.Began.Unix()), fmt.Sprintf("_PID=%d", u.PID))
-	text, err := cmd.Output()
-	if err != nil {
+	text, _, err := systemctl.Output(cmd, 64<<10) // one line may be of any length
+	if err != nil && !errors.Is(err, systemctl.ErrTooMuch) {
 		return ""
 	}
 	return strings.TrimRight(string(text), "\n")

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -64,7 +66,7 @@ func (c *http1) do(ctx context.Context, body []byte) answer {
 		}
 		c.n.connections.Add(1)
 		c.conn, late = l, l.paused
-		c.end = ending{Reader: l}
+		c.end = ending{Reader: l, left: noLimit}
 		c.in.Reset(&c.end)
 	}
 	a, keep := c.exchange(ctx, body)
@@ -181,6 +183,8 @@ func (c *http1) write(ctx context.Context, body []byte) (paused time.Duration, e
 
 // read reads an answer's header, past any 1xx.
 func (c *http1) read() (*http.Response, error) {
+	c.end.limit(maxHeader)
+	defer c.end.limit(noLimit)
 	for {
 		res, err := http.ReadResponse(c.in, &c.asked)
 		if err != nil || res.StatusCode < 100 || res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
@@ -189,14 +193,33 @@ func (c *http1) read() (*http.Response, error) {
 	}
 }
 
-// ending is a connection's reader that remembers how it ended.
+const (
+	// maxHeader bounds what is read for one answer's header, those of the 1xx before it
+	// among it. net/http bounds trailers by the reader's buffer.
+	maxHeader = 256 << 10
+	noLimit   = math.MaxInt64
+)
+
+var errHeader = errors.New("the header of an answer has more than 256 KiB")
+
+// ending is a connection's reader that remembers how it ended, and ends itself where more
+// comes than it may read.
 type ending struct {
 	io.Reader
-	err error
+	left int64
+	err  error
 }
 
+// limit has it read so many bytes more.
+func (e *ending) limit(bytes int64) { e.left = bytes }
+
 func (e *ending) Read(p []byte) (int, error) {
-	n, err := e.Reader.Read(p)
+	if e.left <= 0 {
+		e.err = errHeader
+		return 0, errHeader
+	}
+	n, err := e.Reader.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
 	e.err = err
 	return n, err
 }

@@ -26,6 +26,6 @@ func Probe(ctx context.Context, cfg Config) (*Failure, error) {
 		return nil, nil
 	}
 	return &Failure{
-		Time: time.Now(), Began: began, Kind: a.kind, Stage: a.stage, Shape: name, PID: a.pid, Error: a.err.Error(),
+		Time: time.Now(), Began: began, Kind: a.kind, Stage: a.stage, Shape: name, PID: a.pid, Error: clipped(a.err.Error()),
 	}, nil
 }

@@ -3,6 +3,7 @@ package load
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -165,7 +166,17 @@ type Failure struct {
 	Worker  int    `json:"worker"`
 	Request uint64 `json:"request"`
 	PID     int    `json:"pid,omitempty"`
-	Error   string `json:"error"`
+	Error   string `json:"error"` // of 1 KiB at most
+}
+
+// clipped cuts a text that may hold what a server says.
+func clipped(text string) string {
+	const most = 1 << 10
+	if len(text) <= most {
+		return text
+	}
+	const mark = "…"
+	return strings.ToValidUTF8(text[:most-len(mark)], "") + mark
 }
 
 // Merge makes one result of several, of runners that ran at the same time or

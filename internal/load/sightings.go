@@ -65,20 +65,29 @@ func (s *sightings) await(ctx context.Context, t time.Time) (Answer, error) {
 // identities gives numbers to what processes call themselves: a number is its
 // own, other texts get negative ones. 0 is nobody's.
 type identities struct {
-	mu    sync.Mutex
-	texts []string // of -1, -2, …
+	mu      sync.Mutex
+	texts   []string // of -1, -2, …
+	numbers map[int]struct{}
 }
 
-// maxIdentities bounds the memory that a header with a new value in each
-// answer could take.
-const maxIdentities = 10000
+// These bound the memory that a header with a new value in each answer could take, here
+// and where an answer's process is a key.
+const (
+	maxIdentities = 10000
+	maxIdentity   = 256 // bytes
+)
 
 func (s *identities) of(text string) int {
-	if n, err := strconv.ParseInt(text, 10, 32); text == "" || err == nil && n > 0 {
-		return int(n)
+	text = text[:min(len(text), maxIdentity)]
+	n, err := strconv.ParseInt(text, 10, 32)
+	if text == "" {
+		return 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && n > 0 {
+		return s.number(int(n))
+	}
 	i := slices.Index(s.texts, text)
 	if i < 0 {
 		if len(s.texts) == maxIdentities {
@@ -88,6 +97,20 @@ func (s *identities) of(text string) int {
 		s.texts = append(s.texts, text)
 	}
 	return -1 - i
+}
+
+func (s *identities) number(n int) int {
+	if _, known := s.numbers[n]; known {
+		return n
+	}
+	if len(s.numbers) == maxIdentities {
+		return 0
+	}
+	if s.numbers == nil {
+		s.numbers = map[int]struct{}{}
+	}
+	s.numbers[n] = struct{}{}
+	return n
 }
 
 // text is empty for numbers that are their own.

@@ -56,7 +56,7 @@ func (c *webSocket) do(ctx context.Context, message []byte) answer {
 		}
 		c.n.connections.Add(1)
 		c.conn, late = l, l.paused
-		c.end = ending{Reader: l}
+		c.end = ending{Reader: l, left: noLimit}
 		c.in.Reset(&c.end)
 		c.conn.SetDeadline(time.Now().Add(c.cfg.Timeout))
 		if a := c.handshake(); a.kind != OK {
@@ -94,7 +94,9 @@ func (c *webSocket) handshake() answer {
 	if _, err := c.in.Peek(1); err != nil {
 		return failed(brokenKind(err, false), Handshaking, err)
 	}
+	c.end.limit(maxHeader)
 	res, err := http.ReadResponse(c.in, nil)
+	c.end.limit(noLimit)
 	if err != nil {
 		if c.end.err != nil {
 			err = c.end.err
@@ -113,8 +115,9 @@ func (c *webSocket) handshake() answer {
 }
 
 // ended says whether the server has ended the connection since the last
-// message, and counts how. It answers pings.
+// message, and counts how. It answers pings, however many, for Config.Timeout at most.
 func (c *webSocket) ended() bool {
+	c.conn.SetDeadline(time.Now().Add(c.cfg.Timeout))
 	for {
 		c.conn.peek.now = true
 		first, err := c.in.Peek(1)
@@ -128,7 +131,6 @@ func (c *webSocket) ended() bool {
 		case first[0]&0x0f < opClose:
 			return false // a message that nobody asked for: it will be taken for the echo, and found out
 		}
-		c.conn.SetDeadline(time.Now().Add(c.cfg.Timeout))
 		if op, err := c.receive(); err != nil || op == opClose {
 			c.n.reconnects.Add(1)
 			return true

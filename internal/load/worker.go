@@ -104,7 +104,7 @@ func (w *worker) request() Kind {
 	if a.kind.Failure() {
 		w.r.noteFailure(Failure{
 			Time: end, Began: began, Kind: a.kind, Stage: a.stage, Kept: a.kept,
-			Worker: w.id, Request: w.seq, PID: a.pid, Error: a.err.Error(),
+			Worker: w.id, Request: w.seq, PID: a.pid, Error: clipped(a.err.Error()),
 		})
 	}
 	if w.r.cfg.Rate > 0 {

@@ -21,22 +21,54 @@ var ErrNotFound = errors.New("there is no systemctl in PATH")
 
 // Machine runs the machine's systemctl.
 func Machine(ctx context.Context, args ...string) (string, error) {
-	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_COLORS=0", "SYSTEMD_PAGER=")
-	err := cmd.Run()
+	out, said, err := Output(cmd, 8<<20)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", ErrNotFound
 	case err != nil:
-		said := strings.Join(strings.Fields(stderr.String()), " ")
+		said := strings.Join(strings.Fields(string(said)), " ")
 		if said == "" {
 			said = "it gives no reason"
 		}
 		return "", fmt.Errorf("%w: %s", err, said)
 	}
-	return stdout.String(), nil
+	return string(out), nil
+}
+
+// ErrTooMuch says that a command has printed more than anybody wants to keep.
+var ErrTooMuch = errors.New("it prints too much")
+
+// Output runs a command and returns what it prints, and the beginning of what it says on
+// standard error. A command that prints more than most bytes is ended: the error is
+// [ErrTooMuch], beside the first of them.
+func Output(cmd *exec.Cmd, most int) (stdout, stderr []byte, err error) {
+	out, said := limited{most: most, strict: true}, limited{most: 64 << 10}
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err = cmd.Run()
+	if out.over { // and the command has died of SIGPIPE
+		err = ErrTooMuch
+	}
+	return out.kept.Bytes(), said.kept.Bytes(), err
+}
+
+// limited keeps the first bytes that are written to it. strict: it fails then.
+type limited struct {
+	kept   bytes.Buffer
+	most   int
+	strict bool
+	over   bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	room := l.most - l.kept.Len()
+	l.kept.Write(p[:min(room, len(p))])
+	if len(p) > room && l.strict {
+		l.over = true
+		return room, ErrTooMuch
+	}
+	return len(p), nil
 }
 
 // Version returns systemd's version, such as 252.
