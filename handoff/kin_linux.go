@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"debug/buildinfo"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +43,21 @@ func isKin(cmd *exec.Cmd) bool {
 	if err != nil || !st.Mode().IsRegular() || st.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0 {
 		return false
 	}
+	return isBuiltWith(f)
+}
+
+// runsKin tells whether the process pid runs a program that is built with this package,
+// whatever script or wrapper has started it.
+func runsKin(pid int) bool {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return isBuiltWith(f)
+}
+
+func isBuiltWith(f *os.File) bool {
 	info, err := buildinfo.Read(f)
 	return err == nil && (info.Main.Path == module ||
 		slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == module }))

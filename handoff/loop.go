@@ -187,7 +187,7 @@ func (u *Upgrader) startClock(d time.Duration, then func()) {
 // awaitReady gives the successor d to be ready.
 func (u *Upgrader) awaitReady(d time.Duration) {
 	u.startClock(d, func() {
-		u.handle(occurrence{event: eventSuccessorFailed, cause: ErrTimeout, from: u.successor})
+		u.handle(occurrence{event: eventSuccessorFailed, cause: u.successor.late(), from: u.successor})
 	})
 }
 

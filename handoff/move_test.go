@@ -245,7 +245,7 @@ func TestAConnectionOnItsWayFollowsTheLinkToTheNextGeneration(t *testing.T) {
 		hall.mu.Unlock()
 	}
 	second.in(func() {
-		second.successor = &successor{link: second.currentPorter().link}
+		second.successor = &successor{link: second.currentPorter().link, moves: true, stateful: true}
 		second.passOn(r)
 	})
 	conns, _ := accepting(to)

@@ -15,7 +15,10 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			s.mover.end()
 			s.porter.end()
 			// Before the commit its process's end is what counts.
-			u.post(occurrence{run: func() { u.deserted(s) }})
+			u.post(occurrence{run: func() {
+				u.unlinked(s)
+				u.deserted(s)
+			}})
 			return
 		}
 		if m.Kind == link.KindStarted {
@@ -37,7 +40,8 @@ func (u *Upgrader) followSuccessor(s *successor) {
 			switch m.Kind {
 			case link.KindHello:
 				var hello link.Hello
-				s.linked, s.heir = true, m.Decode(&hello) == nil && hello.Heirs
+				s.heir = m.Decode(&hello) == nil && hello.Heirs
+				u.greeted(s, hello.PID)
 			case link.KindHeir:
 				var h link.Heir
 				if m.Decode(&h) == nil {

@@ -31,6 +31,9 @@ type successor struct {
 	// sibling: it is to be the child of our parent, which is the service manager.
 	sibling bool
 	pidfd   *os.File // of a sibling
+	// likeness: its program is of our module by its build information, and has not got
+	// this package inside.
+	likeness bool
 	// foreign: cmd is the go-between to a program of another toolkit's; goBetween
 	// finds that out.
 	foreign   bool
@@ -54,6 +57,8 @@ type successor struct {
 	stateful bool
 	recalled chan struct{} // closed when the last words count for nothing; nil before them
 	ready    bool
+	// readiness is how it came to be ready, or why not yet.
+	readiness readiness
 	// leaving: it has said that it stops, so it needs no signal, which would have it
 	// hurry.
 	leaving  bool
@@ -207,6 +212,7 @@ func (u *Upgrader) watch(s *successor) {
 // count, the first is worth a warning; any process can send thousands.
 func (u *Upgrader) hear(s *successor, pid int) {
 	ignored := slog.LevelWarn
+	kin, asked := false, false
 	for {
 		m, err := s.inbox.Receive()
 		if err != nil {
@@ -222,7 +228,13 @@ func (u *Upgrader) hear(s *successor, pid int) {
 			ignored = slog.LevelDebug
 			continue
 		}
-		u.post(occurrence{run: func() { u.noted(s, m) }})
+		if m.Ready() && !asked && !proves(m) {
+			kin, asked = !s.likeness && runsKin(pid), true
+		}
+		u.post(occurrence{run: func() {
+			s.readiness.kin = kin
+			u.noted(s, m)
+		}})
 	}
 }
 
@@ -250,7 +262,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	if errno := m.Errno(); errno != 0 {
 		s.errno = errno
 	}
-	starting := u.machine.phase == phaseUpgrading || u.machine.phase == phaseReviving
+	starting := u.awaitsSuccessor()
 	if d := m.ExtendTimeout(); d > 0 && starting {
 		u.awaitReady(d)
 	}
@@ -268,12 +280,7 @@ func (u *Upgrader) noted(s *successor, m notify.Message) {
 	}
 	switch {
 	case m.Ready() && starting:
-		s.ready = true
-		_, s.moves = m.Get(confidential + "MANY_CONNECTIONS")
-		_, s.stateful = m.Get(confidential + "STATE")
-		// Its hello comes by another way, and may still be on it.
-		s.linked = s.linked || s.moves || s.stateful
-		u.handle(occurrence{event: eventSuccessorReady, from: s})
+		u.saidReady(s, m)
 	case m.Stopping() && u.machine.phase != phaseDraining:
 		s.leaving = true
 		if err := s.link.Send(linkWait, link.KindHurry, struct{}{}); err != nil {

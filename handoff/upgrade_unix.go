@@ -34,6 +34,7 @@ func (s *successor) launch() error {
 	err = errSilent
 	if isKin(s.cmd) {
 		err = s.begin(func(cmd *exec.Cmd) error { return startKin(cmd, s.files, theirs) })
+		s.likeness = err == errSilent
 	}
 	if err == errSilent {
 		err = s.begin(func(cmd *exec.Cmd) error { return startExporting(cmd, s.files, theirs) })

@@ -74,6 +74,14 @@ func successorScenarios() []*scenario {
 		mode("is ready and exits with status 0", &scenario{step: "probation", who: "ready-exit", loses: theNew, serves: theOld, cause: "(probation): the successor exited"}),
 		mode("is ready and crashes", &scenario{step: "probation", who: "crash", loses: theNew, serves: theOld, cause: "(probation): exit status 2"}),
 		mode("says READY=1 twice", &scenario{step: "ready", who: "ready-twice", serves: theNew}),
+		mode("says READY=1 before New, exits", &scenario{step: "new", who: "first-exit", serves: theOld, cause: "exit status 3"}),
+		mode("says READY=1 before Upgrader.Ready, exits", &scenario{step: "ready", who: "early-exit", serves: theOld, cause: "exit status 3"}),
+		mode("says READY=1 before Upgrader.Ready, hangs", &scenario{
+			step: "ready", who: "early-hang", flags: readyTimeout, serves: theOld, cause: "its READY=1 does not count",
+		}),
+		mode("its child says READY=1, hangs", &scenario{
+			step: "ready", who: "child-hang", flags: readyTimeout, serves: theOld, cause: "its READY=1 does not count",
+		}),
 		mode("closes its descriptors, health check", &scenario{
 			step: "probation", who: "close-fds", flags: append([]string{"-check"}, readyTimeout...),
 			serves: theOld, cause: "the health check failed",

@@ -12,6 +12,10 @@
 //	deaf        be no program of this library: never read the link
 //	fork-exit   start itself again and exit with status 0
 //	crash       be ready and die of SIGABRT
+//	first-exit  say READY=1 before New, and exit with status 3 instead of New
+//	early-exit  say READY=1 after New, and exit with status 3 before Upgrader.Ready
+//	early-hang  the same, and hang
+//	child-hang  have a child say what Upgrader.Ready says, and hang
 package main
 
 import (
@@ -54,6 +58,7 @@ type settings struct {
 }
 
 func main() {
+	beChild()
 	var s settings
 	flag.StringVar(&s.addr, "http", "", "")
 	flag.StringVar(&s.unix, "unix", "", "")
@@ -107,6 +112,9 @@ func run(s settings) error {
 	hold.At("ready")
 	if mode == "ready-twice" {
 		send(handoff.Ready)
+	}
+	if err := sayEarly(mode); err != nil {
+		return err
 	}
 	if mode == "ready-exit" || mode == "crash" {
 		go dieWhenReady(up, mode)

@@ -38,6 +38,8 @@ func misbehave(mode string) bool {
 	case "exit":
 		send(handoff.Status("no licence found"), handoff.Errno(syscall.EDQUOT))
 		os.Exit(3)
+	case "first-exit":
+		sayFirst()
 	case "close-fds":
 		count, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 		for fd := 3; fd < 3+count+1; fd++ { // the link too

@@ -62,7 +62,11 @@ func run() error {
 	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "pid=%d generation=1 version=rogue", os.Getpid())
 	}))
-	if err := n.Notify(handoff.Ready); err != nil {
+	states := []handoff.State{handoff.Ready}
+	if act == "many" {
+		states = append(states, "X_HANDOFF_ROGUE=1") // as it has said hello, it has to lie about this too
+	}
+	if err := n.Notify(states...); err != nil {
 		return err
 	}
 	time.Sleep(time.Minute)
