@@ -31,7 +31,10 @@ type Server interface {
 // The connections that srv's hooks see hold a *net.TCPConn or *net.UnixConn as an
 // embedded field of that name, have all its methods, and return it by a method
 // NetConn, as *tls.Conn has it. Connections that a
-// handler has hijacked are waited for too; [Draining] tells the handler.
+// handler has hijacked are waited for too; [Draining] tells the handler. What srv's
+// RegisterOnShutdown has registered runs when the drain begins, each in a goroutine of
+// its own, as Shutdown would run it. (With a release of Go after 1.27 that may be at the
+// end of the drain; methods of net/http's and golang.org/x/net's own types always are.)
 //
 // Another server's Shutdown(ctx), else its GracefulStop(), is called when the
 // drain begins; a server with neither is waited for until its Serve returns. When

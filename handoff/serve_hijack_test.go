@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -106,5 +107,41 @@ func TestAnAnswerThatChangesTheProtocolIsLeftAloneAndNoOther(t *testing.T) {
 		}
 		c.Close()
 		until(t, end, "the end of Run")
+	}
+}
+
+func TestOnShutdownHooksRunOnceWhenTheDrainBegins(t *testing.T) {
+	t.Parallel()
+	for way, end := range map[string]func(*Upgrader){"hands over": handOver, "stops": (*Upgrader).Stop} {
+		u := newUpgrader(t, Options{DrainTimeout: time.Hour})
+		conns := make(chan net.Conn, 1)
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+			}
+			conns <- c
+		})}
+		ran := make(chan struct{}, 9)
+		srv.RegisterOnShutdown(func() { ran <- struct{}{} })
+		one, two := listenLocal(t, u), listenLocal(t, u)
+		over := served(t, u, Serve(srv, one), Serve(srv, two))
+		c := rawDial(t, one)
+		c.send(t)
+		conn := until(t, conns, "the connection")
+		end(u)
+		until(t, ran, way+": the hook") // the connection is there still
+		select {
+		case err := <-over:
+			t.Errorf("%s: Run has ended: %v", way, err)
+		default:
+		}
+		conn.Close()
+		until(t, over, "the end of Run")
+		select {
+		case <-ran:
+			t.Errorf("%s: the hook runs twice", way)
+		default:
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/goaway"
+	"github.com/handoff-dev/handoff/handoff/internal/onshutdown"
 )
 
 // httpDrain drains one http.Server. It never calls the server's Shutdown while a
@@ -236,12 +237,19 @@ func (d *httpDrain) run(ctx context.Context) error {
 	hurry := d.plan(ctx) // before anybody is answered by it
 	d.draining.Store(true)
 	d.begin()
+	hooks, known := onshutdown.Take(d.srv)
+	for _, f := range hooks {
+		go f() // as Shutdown does
+	}
 	bidding, bid := context.WithCancel(patience(ctx))
 	defer bid()
 	go d.bid(bidding, hurry)
 	over := d.over()
 	select {
 	case <-over:
+		if !known {
+			return d.srv.Shutdown(ctx) // for the sake of the hooks
+		}
 		return nil
 	case <-patience(ctx).Done():
 	case <-ctx.Done():
