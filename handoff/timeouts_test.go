@@ -135,3 +135,29 @@ func TestTheAgeOfAConnectionGoesOnWithIt(t *testing.T) {
 		t.Errorf("it has waited since %v, want %v", got, e.wait)
 	}
 }
+
+// net/http counts WriteTimeout from the request's header, whose process is the only one
+// that has to do with it.
+func TestWriteTimeoutCountsFromTheRequestHoweverLongTheConnectionHasWaited(t *testing.T) {
+	t.Parallel()
+	for _, age := range []link.Age{{Elapsed: longLimit}, {New: true, Elapsed: longLimit}} {
+		_, srv := answering("hello")
+		srv.WriteTimeout = time.Minute
+		c := immigrant(t, srv, age)
+		for range 2 {
+			c.send(t)
+			if text, last := c.answer(t); text != "hello" || last {
+				t.Errorf("%+v: %q, last: %v", age, text, last)
+			}
+		}
+		slow := &http.Server{WriteTimeout: 50 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-time.After(100 * time.Millisecond)
+			io.WriteString(w, "too late")
+		})}
+		c = immigrant(t, slow, age)
+		c.send(t)
+		if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
+			t.Errorf("%+v: after WriteTimeout came %q: %v", age, rest, err)
+		}
+	}
+}

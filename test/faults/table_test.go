@@ -69,6 +69,7 @@ func table() string {
 		}
 		text.WriteString(c.row(with))
 	}
+	text.WriteString(tableTail)
 	return text.String()
 }
 
