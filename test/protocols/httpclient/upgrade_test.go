@@ -86,7 +86,7 @@ func TestTwentyUpgradesFailNoPost(t *testing.T) {
 	}{
 		"HTTP1 of net-http": {&http.Transport{TLSClientConfig: config(), Protocols: h1, MaxIdleConnsPerHost: 16}, "HTTP/1.1", false},
 		"HTTP2 of net-http": {&http.Transport{TLSClientConfig: config(), Protocols: h2}, "HTTP/2.0", true},
-		"HTTP2 of x-net":    {&http2.Transport{TLSClientConfig: config()}, "HTTP/2.0", false},
+		"HTTP2 of x-net":    {&http2.Transport{TLSClientConfig: config()}, "HTTP/2.0", xnetNeedsGetBody},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := graceful.Start(t)
