@@ -27,7 +27,9 @@ type Server interface {
 // half a second for one more request. The server is
 // gone as soon as the last connection is. For that, srv's Handler, BaseContext,
 // ConnState and TLSNextProto are wrapped, so call Serve after they are set and
-// before the server runs; it may be called for several listeners of one server.
+// before the server runs; it may be called for several listeners of one server. From
+// Go 1.27 on, what Hijack returns of a TLS connection is no *tls.Conn but holds one as an
+// embedded field.
 // The connections that srv's hooks see hold a *net.TCPConn or *net.UnixConn as an
 // embedded field of that name, have all its methods, and return it by a method
 // NetConn, as *tls.Conn has it. Connections that a

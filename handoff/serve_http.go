@@ -170,6 +170,8 @@ func newHTTPDrain(srv *http.Server, http2 *goaway.Set) *httpDrain {
 		}
 		if served := servedBy(c); served != nil {
 			ctx = context.WithValue(ctx, servedKey{}, served)
+		} else if !http2.Follows() {
+			ctx = context.WithValue(ctx, streamsKey{}, &streams{})
 		}
 		if enter != nil {
 			ctx = enter(ctx, c)
@@ -194,6 +196,11 @@ type servedKey struct{}
 // next request. In HTTP/2 net/http makes GOAWAY of the header.
 func (d *httpDrain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.conns.requests.Add(1)
+	if r.ProtoMajor == 2 && !d.http2.Follows() {
+		s := streamsOf(r)
+		s.enter()
+		defer s.leave()
+	}
 	switch {
 	case !d.draining.Load() || !d.isLast(r):
 	case r.ProtoMajor == 1 && r.Header.Get("Upgrade") != "":
@@ -217,6 +224,9 @@ func (d *httpDrain) isLast(r *http.Request) bool {
 		}
 		if followed.Tells() {
 			return followed.Overdue()
+		}
+		if f := d.farewell.Load(); f != nil && time.Since(f.begun) < f.limit/2 && streamsOf(r).busy() {
+			return false
 		}
 	}
 	return c == nil || c.dismiss(d.farewell.Load())

@@ -23,16 +23,18 @@ type movable interface {
 
 // servedConn is what tcpConn and unixConn have in common.
 type servedConn struct {
-	idle   idleness
-	set    *connSet
-	from   *listener // nil: it stays
-	home   *listener // where it came in, if that is known
-	inner  socketConn
-	asked  asked
-	http2  atomic.Bool                 // its protocol has its own farewell
-	began  bool                        // something was read
-	frames atomic.Pointer[goaway.Conn] // follows it if it may be HTTP/2 without TLS; or nil
-	turn   float32                     // when in a farewell, from 0 to 1
+	idle  idleness
+	set   *connSet
+	from  *listener // nil: it stays
+	home  *listener // where it came in, if that is known
+	inner socketConn
+	asked asked
+	http2 atomic.Bool // its protocol has its own farewell
+	// of HTTP/2 that isn't followed
+	streams streams
+	began   bool                        // something was read
+	frames  atomic.Pointer[goaway.Conn] // follows it if it may be HTTP/2 without TLS; or nil
+	turn    float32                     // when in a farewell, from 0 to 1
 
 	wait awaited
 }

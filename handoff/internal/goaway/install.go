@@ -45,6 +45,8 @@ func InstallAs(srv *http.Server, seen func() Behaviour) *Set {
 		srv.TLSNextProto = s.hook(its)
 	case len(own) == 0 || len(own) == 1 && sameFunc(own[overTLS], its[overTLS]):
 		s.atAccept = true // from Go 1.27 on, also if golang.org/x/net has configured it
+	default:
+		s.foreign = true
 	}
 	if seen != nil {
 		s.seen = seen
@@ -77,6 +79,10 @@ func sameFunc(a, b serveProto) bool {
 // AtAccept tells whether HTTP/2 over TLS is served on connections that Wrap has returned.
 // It may have to wait until that has been tried out.
 func (s *Set) AtAccept() bool { return s.atAccept && s.seen().Serves }
+
+// Follows tells whether all HTTP/2 connections are followed, but for those that are hijacked
+// and begin in another way than HTTP/2.
+func (s *Set) Follows() bool { return !s.foreign && s.seen().Serves }
 
 // hook returns protos with connections of HTTP/2 over TLS followed.
 func (s *Set) hook(protos map[string]serveProto) map[string]serveProto {

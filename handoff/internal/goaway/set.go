@@ -20,6 +20,7 @@ type Set struct {
 
 	seen     func() Behaviour
 	atAccept bool // HTTP/2 over TLS is served on any net.Conn
+	foreign  bool // HTTP/2 over TLS is somebody else's, who wants *tls.Conn
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}

@@ -104,8 +104,15 @@ func (n *counts) rpc(stop <-chan struct{}, addr string, creds credentials.Transp
 }
 
 func TestTenUpgradesFailNoRequestOverHTTP2(t *testing.T) {
-	for _, kind := range []string{"tls", "tls.NewListener", "h2c", "h2c limited", "h2c of x-net", "ConfigureServer"} {
+	for _, kind := range []string{"tls", "tls.NewListener", "h2c", "h2c limited", "h2c of x-net", "ConfigureServer", "own TLSNextProto"} {
 		t.Run(kind, func(t *testing.T) {
+			// Nobody but the server itself can write to a *tls.Conn that somebody else
+			// speaks HTTP/2 on. Its only GOAWAY can lose what is sent beside it.
+			own := kind == "own TLSNextProto"
+			atOnce := 3
+			if own {
+				atOnce = 1
+			}
 			s := start(t, kind)
 			var config *tls.Config
 			creds := insecure.NewCredentials()
@@ -117,7 +124,7 @@ func TestTenUpgradesFailNoRequestOverHTTP2(t *testing.T) {
 			stop := make(chan struct{})
 			var working sync.WaitGroup
 			for i := range 6 {
-				working.Go(func() { n.frames(stop, s.HTTP, config, 1+i%3) })
+				working.Go(func() { n.frames(stop, s.HTTP, config, 1+i%atOnce) })
 			}
 			for range 2 {
 				working.Go(func() { n.rpc(stop, s.HTTP, creds) })
@@ -141,7 +148,7 @@ func TestTenUpgradesFailNoRequestOverHTTP2(t *testing.T) {
 			if len(n.failed) > 0 {
 				t.Errorf("%d failed: %q", len(n.failed), n.failed[:min(5, len(n.failed))])
 			}
-			if n.other > 0 {
+			if n.other > 0 && !own {
 				t.Errorf("%d connections got no GOAWAY that refuses nothing", n.other)
 			}
 		})
@@ -167,8 +174,9 @@ func TestTenUpgradesFailNoRequestWithoutHTTP2(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 10 {
+				sent := time.Now()
 				s.Reload()
-				if _, err := g.AwaitFirstAnswer(t.Context(), time.Now()); err != nil {
+				if _, err := g.AwaitFirstAnswer(t.Context(), sent); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -93,7 +93,8 @@ func serve(srv *http.Server, ln net.Listener, config *tls.Config, kind string) (
 		srv.TLSConfig.NextProtos = []string{"h2"}
 		srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 			"h2": func(srv *http.Server, c *tls.Conn, h http.Handler) {
-				own.ServeConn(c, &http2.ServeConnOpts{BaseConfig: srv, Handler: h})
+				ctx := h.(interface{ BaseContext() context.Context }).BaseContext()
+				own.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: srv, Handler: h})
 			},
 		}
 	case "no HTTP2":
