@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
+	"github.com/handoff-dev/handoff/handoff/internal/watcher"
+	"github.com/handoff-dev/handoff/internal/notify"
 )
 
 // manager is the service manager, systemd most often, as a generation knows it.
@@ -58,12 +60,18 @@ func (u *Upgrader) refusal() error {
 	case !canUpgrade:
 		return ErrUnsupported
 	case os.Getpid() == 1:
-		return fmt.Errorf("%w: this process is PID 1 of its container or pid namespace, and at its end the kernel ends all others there; run it as the child of an init, and in a systemd unit without PrivatePIDs=", ErrWouldEndService)
+		return fmt.Errorf("%w: this process is PID 1 of its container or pid namespace, and at its end the kernel ends all others there; %s, and in a systemd unit leave out PrivatePIDs=", ErrWouldEndService, runAdvice)
 	case u.manager.deaf && !u.namedByFile():
 		return fmt.Errorf("%w: systemd started this process without a NOTIFY_SOCKET, so it can't be told that the main process changes; set Type=notify and NotifyAccess=main in the unit", ErrWouldEndService)
 	}
+	if who, found := watcher.Find(notify.IsReceiver(u.manager.address)); found {
+		return fmt.Errorf("%w: %s watches the process that it has started and can't be told of another one; %s", ErrWouldEndService, who, runAdvice)
+	}
 	return nil
 }
+
+// runAdvice is what works where the first process is watched.
+const runAdvice = "run the program under 'handoff run', which keeps its process id and swaps the program behind it"
 
 // tellManager sends states to the service manager, if there is one.
 func (u *Upgrader) tellManager(states ...State) {

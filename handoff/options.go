@@ -144,7 +144,9 @@ type Options struct {
 	// Inherit says how the descriptors that were passed to this process are read.
 	Inherit InheritOptions
 	// Logger gets a line for each step of an upgrade, and says why one that a signal
-	// began has failed: nothing else tells. nil means silence.
+	// began has failed: nothing else tells. Its handler may block: nothing waits for it
+	// but Close, for a second, and of what waits more than 1,024 lines are dropped and
+	// counted. nil means silence.
 	Logger *slog.Logger
 }
 

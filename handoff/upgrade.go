@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff/internal/foreign"
+	"github.com/handoff-dev/handoff/internal/latelog"
 )
 
 // Upgrader leads one generation of a service through its life: it inherits,
@@ -20,6 +21,7 @@ import (
 type Upgrader struct {
 	opts       Options
 	log        *slog.Logger
+	logQueue   *latelog.Queue // what log writes by, so that nobody waits for its reader
 	generation int
 	program    string // the path that leads to the next version; "" if our start tells it
 
@@ -128,9 +130,17 @@ func newHeeding(opts Options, peer foreign.Peer, signals chan os.Signal) (*Upgra
 	if err != nil {
 		return nil, err
 	}
+	queue := &latelog.Queue{Dropped: func(n int) {
+		opts.Logger.Warn("log entries are lost: what was before them took too long", "entries", n)
+	}}
+	log := opts.Logger
+	if log.Handler() != slog.DiscardHandler {
+		log = slog.New(latelog.Handler(queue, log.Handler()))
+	}
 	u := &Upgrader{
 		opts:       opts,
-		log:        opts.Logger,
+		log:        log,
+		logQueue:   queue,
 		generation: 1,
 		peer:       peer,
 		inherited:  set,
@@ -237,9 +247,13 @@ func (u *Upgrader) Close() error {
 		close(u.done)
 		<-u.looped
 		u.finish()
+		u.logQueue.Flush(flushWait)
 	})
 	return nil
 }
+
+// flushWait is how long Close waits for a Logger that writes slowly, or not at all.
+const flushWait = time.Second
 
 // post gives something to the loop, unless the loop is over.
 func (u *Upgrader) post(o occurrence) bool {

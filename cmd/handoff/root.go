@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,12 +28,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	// Whatever a command quotes, nothing of it acts on the terminal.
 	out, errs := terminal.NewWriter(stdout), terminal.NewWriter(stderr)
-	defer errs.Flush()
-	defer out.Flush()
+	finish := func(last func()) { last() }
+	defer func() {
+		finish(func() { out.Flush(); errs.Flush() })
+	}()
 	root.SetOut(out)
 	root.SetErr(errs)
 
 	cmd, err := root.ExecuteContextC(ctx)
+	if cmd.Name() == "run" {
+		finish = inTime // it ends when it is told to, though nobody reads its output
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -56,11 +62,26 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case code == exitUsage:
 		hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	}
-	fmt.Fprintf(errs, "error: %v\n", err)
-	if hint != "" {
-		fmt.Fprintf(errs, "hint: %s\n", hint)
-	}
+	finish(func() {
+		fmt.Fprintf(errs, "error: %v\n", err)
+		if hint != "" {
+			fmt.Fprintf(errs, "hint: %s\n", hint)
+		}
+	})
 	return code
+}
+
+// inTime waits for do for flushWait at most.
+func inTime(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(flushWait):
+	}
 }
 
 func newRoot(called func()) *cobra.Command {

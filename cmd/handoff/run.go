@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/latelog"
 	"github.com/handoff-dev/handoff/internal/spec"
 	"github.com/handoff-dev/handoff/internal/supervise"
 	"github.com/handoff-dev/handoff/internal/terminal"
@@ -107,7 +108,9 @@ func runRun(cmd *cobra.Command, opt runOptions, args []string) error {
 	if len(specs) == 0 && os.Getenv("LISTEN_FDS") == "" && !supervise.Resumed() {
 		return noSocket()
 	}
-	opt.hold.Log = logLines(cmd.ErrOrStderr())
+	var flush func()
+	opt.hold.Log, flush = logLate(cmd.ErrOrStderr())
+	defer flush()
 	opt.placeControl()
 	discard := func() {}
 	if !supervise.Resumed() {
@@ -122,6 +125,10 @@ func runRun(cmd *cobra.Command, opt runOptions, args []string) error {
 	if err != nil {
 		discard()
 		return codeError{err, exitExecFailed}
+	}
+	if cmd.Context().Err() != nil { // told to stop before there was anything to stop
+		discard()
+		return codeError{nil, 128 + int(syscall.SIGTERM)}
 	}
 	// The holder's signals are its own to act on.
 	code, err := holder.Run(context.WithoutCancel(cmd.Context()))
@@ -237,6 +244,17 @@ func noSocket() error {
 	return withHint(usagef("there is no socket to hold"), "open one by --listen, such as -l 8080")
 }
 
+// flushWait is how long lines that nobody reads are waited for at the end.
+const flushWait = time.Second
+
 func logLines(w io.Writer) func(string) {
 	return func(line string) { fmt.Fprintf(w, "handoff: %s\n", terminal.Text(line)) }
+}
+
+// logLate is logLines without a wait for a reader of w; flush waits for a moment until all
+// is written.
+func logLate(w io.Writer) (log func(string), flush func()) {
+	write := logLines(w)
+	queue := &latelog.Queue{Dropped: func(n int) { write(fmt.Sprintf("%d lines are lost: nobody has read what was before them", n)) }}
+	return func(line string) { queue.Do(func() { write(line) }) }, func() { queue.Flush(flushWait) }
 }

@@ -12,7 +12,7 @@ import (
 
 var credentialsSpace = unix.CmsgSpace(unix.SizeofUcred)
 
-func listen() (*Receiver, error) { return listenAt("@handoff-notify-" + rand.Text()) }
+func listen() (*Receiver, error) { return listenAt(abstractPrefix + rand.Text()) }
 
 func listenAt(address string) (*Receiver, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ type Receiver struct {
 	conn    *net.UnixConn
 	address string
 	dir     string // removed on Close, if any
+	file    string // removed on Close, if any, and its directory if that is empty then
 	data    []byte
 	control []byte
 }
@@ -86,6 +88,10 @@ func (r *Receiver) Close() error {
 	err := r.conn.Close()
 	if r.dir != "" {
 		err = errors.Join(err, os.RemoveAll(r.dir))
+	}
+	if r.file != "" {
+		_ = os.Remove(r.file)
+		_ = os.Remove(filepath.Dir(r.file))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -26,5 +27,9 @@ func Resume(file *os.File, address string) (*Receiver, error) {
 		conn.Close()
 		return nil, fmt.Errorf("handoff: resume notifications at %s: no unix socket", address)
 	}
-	return newReceiver(socket, address), nil
+	r := newReceiver(socket, address)
+	if filepath.IsAbs(address) {
+		r.file = address
+	}
+	return r, nil
 }

@@ -2,9 +2,11 @@ package notify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // From reports whether the message counts as one of process pid: pid itself or
@@ -15,13 +17,47 @@ import (
 // On systems that don't tell a datagram's sender it is true for every message:
 // there only this user and root can reach the socket.
 //
+// A sender that has ended since can't be looked up any more. It counts if its user is
+// this process's own, or root, or the one of process pid: who has that user's rights could
+// have had process pid itself say what it said, by ptrace(2). Others can't.
+//
 // Call it before the next Receive; see IsDescendant for what can't be told
 // later.
 func (m Message) From(pid int) bool {
-	if m.PID <= 0 || !trustedUser(m.UID, os.Geteuid()) {
+	self := os.Geteuid()
+	if m.PID <= 0 || !trustedUser(m.UID, self) {
 		return false
 	}
-	return IsDescendant(m.PID, pid)
+	is, gone := descends(m.PID, pid)
+	return is || gone && (m.UID == self || m.UID == 0 || m.UID == userOf(pid))
+}
+
+// descends is IsDescendant; gone tells that pid itself is there no more.
+func descends(pid, ancestor int) (is, gone bool) {
+	for range 4 { // a parent may end while we look
+		if IsDescendant(pid, ancestor) {
+			return true, false
+		}
+		_, err := parentOf(pid)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			_, err := parentOf(os.Getpid()) // without /proc nothing is known
+			return false, err == nil
+		}
+	}
+	return false, false
+}
+
+// userOf is the user of a process, -1 if it isn't known.
+func userOf(pid int) int {
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return -1
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(stat.Uid)
 }
 
 func trustedUser(sender, self int) bool {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/handoff-dev/handoff/internal/needed"
 	"github.com/handoff-dev/handoff/internal/notify"
@@ -32,8 +33,14 @@ func TestOnlyTheSuccessorsMessagesCountAsItsOwn(t *testing.T) {
 	}
 	receiveAll(r)
 	stranger.finish(t)
-	if m.From(os.Getpid()) {
+	if notify.IsDescendant(m.PID, os.Getpid()) {
 		t.Error("a process that is gone counted as a descendant")
+	}
+	if !m.From(os.Getpid()) {
+		t.Error("what a process of this user said just before its end did not count")
+	}
+	if other := (notify.Message{PID: m.PID, UID: os.Getuid() + 1}); other.From(os.Getpid()) {
+		t.Error("what another user's process said just before its end counted")
 	}
 	if (notify.Message{UID: os.Getuid()}).From(os.Getpid()) {
 		t.Error("a message without a sender counted")
@@ -113,5 +120,30 @@ sys.stdin.read()`
 	defer m.Close()
 	if name, _ := m.Get("FDNAME"); name != "in" || len(m.Files) != 1 {
 		t.Errorf("got %+v", m)
+	}
+}
+
+func TestAReceiverWithAPathIsReachedFromAnotherNetworkNamespace(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a network namespace")
+	}
+	r, err := notify.ListenPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if !notify.IsReceiver(r.Address()) || r.Address()[0] != '/' {
+		t.Fatalf("its address is %s", r.Address())
+	}
+	p := start(t, exec.Command(needed.Tool(t, "unshare"), "-n", needed.Tool(t, "systemd-notify"), "--no-block", "--ready"), "NOTIFY_SOCKET="+r.Address())
+	if m := receive(t, r); !m.Ready() || !m.From(os.Getpid()) {
+		t.Errorf("got %+v", m)
+	}
+	p.finish(t)
+	r.Close()
+	if _, err := os.Lstat(r.Address()); !os.IsNotExist(err) {
+		t.Errorf("the file is left: %v", err)
 	}
 }

@@ -67,6 +67,26 @@ func (c *process) kill() {
 	if !c.ended {
 		_ = unix.Kill(c.pid, unix.SIGKILL)
 	}
+	c.holder.after(killWait, c.abandon)
+}
+
+// killWait is how long the end of what was killed is waited for. A process that waits for a
+// disk which doesn't answer does not end, and one whose parent doesn't wait for it stays in
+// its group.
+const killWait = 5 * time.Second
+
+// abandon lets go of a copy that was killed and is still there.
+func (c *process) abandon() {
+	h := c.holder
+	if h.sweep(); !h.leaving[c] {
+		return
+	}
+	h.log("%s, or what it has left behind, was killed and is still there; going on without", c)
+	c.pauseTimers()
+	delete(h.leaving, c)
+	if h.stopping && !c.ended && h.cause == nil && h.code == 0 {
+		h.code = 128 + int(unix.SIGKILL)
+	}
 }
 
 // clearGroup is when the process has ended: what it has left behind still has the

@@ -14,11 +14,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launch starts a copy, the next one if there is a main one.
+// launch starts a copy, the next one if there is a main one. What has to be read for that,
+// from files that may not answer, is read aside: meanwhile signals are heard.
 func (w *worker) launch() {
 	h := w.holder
 	w.step("start")
-	c, err := h.start(w)
+	w.launches++
+	n, generation, index := w.launches, h.generation, w.index
+	wanted := func() bool {
+		p := w.machine.phase
+		return w.launches == n && (p == phaseStarting || p == phaseUpgrading)
+	}
+	late := h.after(h.opt.ReadyTimeout, func() {
+		if wanted() {
+			w.launches++
+			w.cause, w.lived = fmt.Errorf("start: the program's file, or an environment file, can't be read within %v", h.opt.ReadyTimeout), 0
+			w.handle(eventGiveUp)
+		}
+	})
+	go func() {
+		p, err := h.prepare(index, generation)
+		f := func() {
+			late.Stop()
+			if !wanted() {
+				go p.discard()
+				return
+			}
+			w.launches++
+			w.launchPrepared(p, err)
+		}
+		select {
+		case h.events <- f:
+		case <-h.done:
+			p.discard()
+		}
+	}()
+}
+
+func (w *worker) launchPrepared(p *prepared, err error) {
+	h := w.holder
+	var c *process
+	if err == nil {
+		c, err = h.start(w, p)
+	}
 	if err != nil {
 		w.cause, w.lived = fmt.Errorf("start: %w", err), 0
 		h.soon(func() { w.handle(eventGiveUp) })
@@ -36,9 +74,22 @@ func (w *worker) launch() {
 	c.watchReady()
 }
 
-// start starts a process of the program. It returns when the program's file was
-// executed.
-func (h *Holder) start(w *worker) (c *process, err error) {
+// prepared is what a copy is started with.
+type prepared struct {
+	path  string
+	file  stamp
+	env   []string
+	inbox *notify.Receiver
+}
+
+func (p *prepared) discard() {
+	if p != nil {
+		p.inbox.Close()
+	}
+}
+
+// prepare reads what a copy needs. It may take for ever, and knows nothing of the state.
+func (h *Holder) prepare(index, generation int) (*prepared, error) {
 	path, err := exec.LookPath(h.opt.Args[0])
 	if err != nil {
 		var ee *exec.Error
@@ -50,38 +101,46 @@ func (h *Holder) start(w *worker) (c *process, err error) {
 		}
 		return nil, err
 	}
-	env, err := h.environ(w)
+	env, err := h.environ(index, generation)
 	if err != nil {
 		return nil, err
 	}
-	c = &process{holder: h, hearing: h.newRest(), worker: w, generation: h.generation, began: time.Now()}
-	if c.inbox, err = notify.Listen(); err != nil {
+	p := &prepared{path: path, env: env}
+	p.file, _ = stampOf(path)
+	p.inbox, err = notify.ListenPath()
+	if err != nil {
 		return nil, err
 	}
+	return p, nil
+}
+
+// start starts a process of the program. It returns when the program's file was
+// executed. After an error p is used up too.
+func (h *Holder) start(w *worker, p *prepared) (c *process, err error) {
+	c = &process{holder: h, hearing: h.newRest(), worker: w, generation: h.generation, began: time.Now(), inbox: p.inbox, file: p.file}
 	c.inbox.KeepStored = h.manager.notifier != nil
 	stderr := os.Stderr
 	if !h.opt.DirectStderr {
 		var writing *os.File
 		if c.stderr, writing, err = newPump(h); err != nil {
-			c.inbox.Close()
+			go c.inbox.Close()
 			return nil, err
 		}
 		defer writing.Close()
 		stderr = writing
 	}
 	cmd := &exec.Cmd{
-		Path: path, Args: h.opt.Args, Env: append(env, "NOTIFY_SOCKET="+c.inbox.Address()),
+		Path: p.path, Args: h.opt.Args, Env: append(p.env, "NOTIFY_SOCKET="+c.inbox.Address()),
 		Stdout: os.Stdout, Stderr: stderr,
 		// A group of its own: Ctrl-C in a terminal is the holder's, and what a wrapper
 		// leaves behind can be found.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
 	if err := h.spawn(cmd, h.files); err != nil {
-		c.inbox.Close()
+		go c.inbox.Close()
 		c.stderr.close()
 		return nil, err
 	}
-	c.file, _ = stampOf(path)
 	c.pid = cmd.Process.Pid
 	c.group = c.pid
 	_ = cmd.Process.Release() // it is waited for by reap
@@ -104,8 +163,8 @@ func (h *Holder) spawn(cmd *exec.Cmd, files []handoff.File) error {
 	return handoff.Export(cmd, files...)
 }
 
-// environ is what a copy of w gets, but for what Export and the notifications add.
-func (h *Holder) environ(w *worker) ([]string, error) {
+// environ is what a copy of a worker gets, but for what Export and the notifications add.
+func (h *Holder) environ(index, generation int) ([]string, error) {
 	env := os.Environ()
 	for _, path := range h.opt.EnvFiles {
 		entries, err := readEnvFile(path)
@@ -116,7 +175,7 @@ func (h *Holder) environ(w *worker) ([]string, error) {
 	}
 	addrs := h.opt.addrs()
 	for _, kind := range h.opt.Compat {
-		env = append(env, compatEnv(kind, addrs, h.generation, w.index, os.Getpid())...)
+		env = append(env, compatEnv(kind, addrs, generation, index, os.Getpid())...)
 	}
 	return env, nil
 }

@@ -83,8 +83,12 @@ func (m *manager) tell(files []*os.File, states ...handoff.State) {
 			m.holder.log("the service manager reads nothing: %q is lost", states)
 		}
 	}
-	for _, f := range files {
-		f.Close()
+	if len(files) > 0 {
+		go func() { // a file's system may take its time
+			for _, f := range files {
+				f.Close()
+			}
+		}()
 	}
 }
 
@@ -184,8 +188,8 @@ func (m *manager) pingAlone() {
 	}
 }
 
-// hear follows what c says of itself.
-func (h *Holder) hear(c *process) {
+// hear follows what c says of itself, whose process was pid.
+func (h *Holder) hear(c *process, pid int) {
 	self := os.Getpid()
 	for {
 		m, err := c.inbox.Receive()
@@ -199,7 +203,7 @@ func (h *Holder) hear(c *process) {
 		// The socket is this copy's, and its name can't be guessed, but it can be seen. So
 		// any process below this one may use it: a wrapper's child, a helper that has been
 		// orphaned. It has to be judged now, while the sender may still be there.
-		below := m.Fault == nil && m.From(self)
+		below := m.Fault == nil && (m.From(self) || m.From(pid))
 		h.post(func() {
 			if m.Fault == nil && !below && m.PID != c.pid {
 				m.Close()

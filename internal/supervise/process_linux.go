@@ -54,7 +54,7 @@ func (c *process) status() *CopyStatus {
 func (c *process) begin() {
 	h := c.holder
 	h.children[c.pid] = c.exited
-	go h.hear(c)
+	go h.hear(c, c.pid)
 	if c.stderr != nil {
 		go c.stderr.run()
 	}

@@ -14,6 +14,8 @@ type worker struct {
 	lived   time.Duration // how long the last copy did
 	cause   error         // why the last copy failed
 	served  bool          // one was ready once
+
+	launches int // counts them, and their ends: which of them is still wanted
 }
 
 func (h *Holder) addWorker(index int) *worker {
@@ -60,8 +62,10 @@ func (w *worker) perform(e effect) {
 		h.dismiss(old)
 	case effectAdopt:
 		w.main, w.next = w.next, nil
-		w.main.proven = w.main.ready
-		h.manager.said = w.main.said
+		if w.main != nil { // else it is still to be started
+			w.main.proven = w.main.ready
+			h.manager.said = w.main.said
+		}
 	case effectKillNext:
 		w.next = w.discard(w.next)
 	case effectKillMain:
