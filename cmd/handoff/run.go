@@ -80,6 +80,7 @@ can't be executed, 127 there is none of that name.`,
 	f.VarP(&opt.listen, "listen", "l", "open the socket `SPEC`, see 'handoff exec --help'; may be repeated")
 	f.IntVar(&opt.hold.Workers, "workers", 1, "how many copies serve; they are replaced one at a time")
 	f.StringVar(&opt.ready, "ready", "auto", "how a copy is known to be ready, `HOW` as above")
+	f.StringVar(&opt.hold.ReadyHost, "ready-host", "", "with --ready http=: the `HOST` that is asked for (default: the socket's address, or localhost)")
 	f.DurationVar(&opt.hold.ReadyTimeout, "ready-timeout", time.Minute, "how long a copy may take to be ready")
 	f.DurationVar(&opt.hold.Probation, "probation", time.Second, "how long both copies serve before the old one is asked to stop")
 	f.StringVar(&opt.signal, "stop-signal", "TERM", "the `SIGNAL` that asks a copy to stop")

@@ -47,6 +47,9 @@ type Options struct {
 	Workers int
 	// Ready is how a copy is known to be ready.
 	Ready Ready
+	// ReadyHost is the Host header of what Ready asks by HTTP. "": the address's, or
+	// localhost where that is no single host's.
+	ReadyHost string
 	// ReadyTimeout is how long that may take. 0: a minute.
 	ReadyTimeout time.Duration
 	// Probation is how long a new copy serves together with the old one before that is
@@ -124,6 +127,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("the restart policy %q is none of on-failure, always and never", o.Restart)
 	case o.Ready.kind == readyHTTP && o.httpSocket() == nil:
 		return o, errors.New("to be asked by HTTP the program needs a stream socket of TCP or unix")
+	case o.ReadyHost != "" && o.Ready.kind != readyHTTP:
+		return o, errors.New("a host for the question whether the program is ready goes with http=PATH alone")
+	case strings.ContainsFunc(o.ReadyHost, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '/' }):
+		return o, fmt.Errorf("the host %q for the question whether the program is ready is none: want NAME or NAME:PORT", o.ReadyHost)
 	case o.Ready.kind == readyAfter && o.Ready.after > o.ReadyTimeout:
 		return o, fmt.Errorf("ready after %v is later than the timeout of %v", o.Ready.after, o.ReadyTimeout)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -196,13 +197,13 @@ func addSockets(inodes map[uint32]bool, pid int) error {
 // answerWait bounds one question by HTTP.
 const answerWait = 5 * time.Second
 
-// askHTTP asks process pid for path, and returns nil if the answer is of 2xx or 3xx.
-func askHTTP(ctx context.Context, addr net.Addr, path string, pid int) error {
+// askHTTP asks process pid for path, and returns nil if the answer is of 2xx or 3xx. host
+// is the Host header; empty, it is [hostOf] the address.
+func askHTTP(ctx context.Context, addr net.Addr, path, host string, pid int) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
-	host := addr.String()
-	if addr.Network() == "unix" {
-		host = "localhost"
+	if host == "" {
+		host = hostOf(addr)
 	}
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: handoff\r\nConnection: close\r\n\r\n"
 	conn, sent, err := dialOwned(ctx, addr, pid, request[:1])
@@ -219,11 +220,51 @@ func askHTTP(ctx context.Context, addr net.Addr, path string, pid int) error {
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", path, err)
 	}
+	return judge(path, host, line)
+}
+
+// judge returns nil for the status line of an answer of 2xx or 3xx.
+func judge(path, host, line string) error {
 	_, status, _ := strings.Cut(line, " ")
-	if !strings.HasPrefix(line, "HTTP/1.") || len(status) < 3 || status[0] != '2' && status[0] != '3' {
+	switch {
+	case isTLS(line):
+		return fmt.Errorf("ask for %s: the program answers TLS, not HTTP: --ready exec=COMMAND can ask it by HTTPS", path)
+	case strings.HasPrefix(line, "\x00\x00") || strings.HasPrefix(line, "HTTP/2"):
+		return fmt.Errorf("ask for %s: the program answers HTTP/2, and is asked by HTTP/1.1", path)
+	case !strings.HasPrefix(line, "HTTP/1.") || len(status) < 3:
+		return fmt.Errorf("ask for %s: the program answers no HTTP: %q", path, line)
+	case strings.HasPrefix(status, "400"), strings.HasPrefix(status, "403"), strings.HasPrefix(status, "421"):
+		return fmt.Errorf("ask for %s: the answer is %q, to Host: %s; it may want another (--ready-host), or TLS", path, line, host)
+	case status[0] != '2' && status[0] != '3':
 		return fmt.Errorf("ask for %s: the answer is %q", path, line)
 	}
 	return nil
+}
+
+// isTLS tells whether an answer begins as a record of TLS does: of an alert, or of a
+// handshake (RFC 8446, 5.1).
+func isTLS(answer string) bool {
+	return len(answer) >= 2 && (answer[0] == 0x15 || answer[0] == 0x16) && answer[1] == 3
+}
+
+// hostOf is the Host that a browser on this machine sends to an address (RFC 9110, 7.2):
+// localhost where the address is no single host's.
+func hostOf(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return "localhost"
+	}
+	host := "localhost"
+	if len(tcp.IP) > 0 && !tcp.IP.IsUnspecified() {
+		host = tcp.IP.String()
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]" // without a zone, which means nothing elsewhere
+		}
+	}
+	if tcp.Port == 80 {
+		return host
+	}
+	return host + ":" + strconv.Itoa(tcp.Port)
 }
 
 func statusLine(conn net.Conn) (string, error) {
@@ -236,7 +277,12 @@ func statusLine(conn net.Conn) (string, error) {
 		if line, _, found := strings.Cut(string(got), "\r\n"); found || len(got) >= most {
 			return line[:min(len(line), most)], nil
 		}
-		if err != nil {
+		switch {
+		case len(got) > 0 && (err != nil || isTLS(string(got))):
+			return string(got), nil // what there is of it tells what it is
+		case errors.Is(err, io.EOF):
+			return "", errors.New("the program has closed the connection without an answer, as one may that wants TLS")
+		case err != nil:
 			return "", err
 		}
 	}

@@ -78,7 +78,7 @@ func (c *process) watchReady() {
 	case readyHTTP:
 		ctx, cancel := context.WithCancel(context.Background())
 		c.check = cancel
-		go c.try(ctx, func(ctx context.Context) error { return askHTTP(ctx, h.opt.httpSocket(), r.text, pid) })
+		go c.try(ctx, func(ctx context.Context) error { return askHTTP(ctx, h.opt.httpSocket(), r.text, h.opt.ReadyHost, pid) })
 	}
 }
 
