@@ -3,6 +3,7 @@ package handoff
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -49,6 +50,10 @@ const stopPatience = 500 * time.Millisecond
 // stopped. Either way Run then lets the connections end, for Options.DrainTimeout at
 // most, calls Close, and returns: nil when all went as it should, and the program
 // may then exit with status 0.
+//
+// The process has to exit after Run has returned, with nil too: it serves no more, and
+// what it still does, it does beside its successor. Work that is to end with the
+// hand-over listens to [Upgrader.Draining].
 func (u *Upgrader) Run(ctx context.Context, services ...Service) error {
 	defer u.Close()
 	ends := make(chan ending, len(services))
@@ -206,6 +211,7 @@ func (u *Upgrader) waitForDrains(ctx context.Context, drains *sync.WaitGroup) {
 // Causes of the end of a drain's context.
 var (
 	errDrainTimeout = errors.New("handoff: DrainTimeout is over")
+	errHurried      = fmt.Errorf("handoff: told to hurry, and the %v for that are over", hurryTimeout)
 	errCut          = errors.New("handoff: told to stop at once")
 )
 
@@ -229,7 +235,7 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 		if u.stopped() {
 			soon = time.After(stopPatience)
 		}
-		hurry := u.hurry
+		hurry, over := u.hurry, errDrainTimeout
 		for {
 			select {
 			case <-ctx.Done():
@@ -241,9 +247,12 @@ func (u *Upgrader) drainContext() (context.Context, context.CancelFunc) {
 				if soon == nil {
 					soon = time.After(stopPatience)
 				}
-				timeout.Reset(min(hurryTimeout, time.Until(end)))
+				if hurryTimeout < time.Until(end) {
+					timeout.Reset(hurryTimeout)
+					over = errHurried
+				}
 			case <-timeout.C:
-				giveUp(errDrainTimeout)
+				giveUp(over)
 			case <-u.cut:
 				giveUp(errCut)
 			}

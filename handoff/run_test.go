@@ -355,6 +355,20 @@ func TestDrainTimeoutCuts(t *testing.T) {
 	until(t, end, "the end of Run")
 }
 
+func TestADrainThatWasHurriedSaysSo(t *testing.T) {
+	t.Parallel()
+	u := newUpgrader(t, Options{DrainTimeout: time.Hour})
+	cause := make(chan error, 1)
+	end := running(u, context.Background(), stubborn(cause))
+	u.Stop()
+	<-u.Draining()
+	u.Stop()
+	if err := until(t, cause, "the end of the drain"); err != errHurried {
+		t.Errorf("cause: %v, want %v", err, errHurried)
+	}
+	until(t, end, "the end of Run")
+}
+
 func TestAServiceThatNeverEndsDoesNotHoldUpTheEnd(t *testing.T) {
 	t.Parallel()
 	u := newUpgrader(t, Options{DrainTimeout: 10 * time.Millisecond})
