@@ -41,6 +41,12 @@ ENFILE, the system's table of open files, which can't be filled without harm to
 others, is what strace makes the kernel say, to this service alone. Two tests of the library
 (handoff/fullfiles_test.go) put it where strace does not come.
 
+Faults that are no step of an upgrade, with the tests that bring them about: no descriptor is left to accept
+with (handoff/fullfiles_test.go, test/chat): the loop waits and goes on. Nobody reads the log, or an environment
+file does not answer (handoff/logger_test.go, test/run/deaf_test.go): signals are heard, and the service ends when
+told to. The upgrade would end the service, as an init or a supervisor watches the process (test/run/deaf_test.go):
+it is refused. A sender of READY=1 has ended, or is in another network namespace (test/run/deaf_test.go): it counts.
+
 Not here: jumps of CLOCK_REALTIME. They can't matter, because
 every timeout here is measured by Go's monotonic clock; a test sees to it that no
 time of another kind is used.
