@@ -50,6 +50,9 @@ func group(o Options) ([]*sockets, error) {
 		}
 		g.all = append(g.all, s)
 	}
+	if err := checkCollisions(o.Sockets); err != nil {
+		return nil, err
+	}
 	taken := map[string]string{}
 	for _, g := range groups {
 		g.unit = o.Name + ".socket" // what systemd pairs with the service

@@ -348,3 +348,28 @@ func TestAProgramGetsTheArgumentsThatTheCommandWasGiven(t *testing.T) {
 		t.Errorf("the program got\n%q, want\n%q", got, want)
 	}
 }
+
+func TestAnExecStartThatIsNotWhatRunsIsFound(t *testing.T) {
+	t.Parallel()
+	s := install(t, httpSocket(t), flags(quick))
+	s.startSockets(httpSocket(t))
+	s.reached(1)
+	s.findings()
+	for name, text := range setting("flags", "ExecStart=\nExecStart=/usr/local/bin/other "+quick) {
+		s.WriteFile("/run/sdbox/units/"+name, []byte(text), 0o644)
+	}
+	s.Do("daemon-reload")
+	out, code := s.Exec("cp", program, "/usr/local/bin/other")
+	if code != 0 {
+		t.Fatal(out)
+	}
+	s.findings("warning command-changed")
+	out, code = s.Exec("/usr/local/bin/handoff", "upgrade", "--unit", unit)
+	if code != 0 || !strings.Contains(out, "upgraded to ") || !strings.Contains(out, `warning: ExecStart= of `+unit+` has changed`) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	s.findings("warning command-changed")
+	s.Do("restart", unit)
+	s.reached(1)
+	s.findings()
+}
