@@ -15,6 +15,7 @@ import (
 
 	"github.com/handoff-dev/handoff/handoff/internal/link"
 	"github.com/handoff-dev/handoff/internal/control"
+	"github.com/handoff-dev/handoff/internal/unixpath"
 )
 
 // controlSocket is how a service is seen and controlled from outside. The socket is
@@ -204,10 +205,13 @@ func (u *Upgrader) endControl(last bool) {
 	}
 	c.feed.Close()
 	if c.listener != nil {
-		c.listener.Close()
-		if last || c.alone {
+		// While it listens nobody takes it for a stale one: the file is removed first.
+		if (last || c.alone) && c.origin.Path != "" {
+			unlock := unixpath.Lock(c.origin.Path)
 			u.unlink(c.origin)
+			unlock()
 		}
+		c.listener.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), controlWait)
 	defer cancel()

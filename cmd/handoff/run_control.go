@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/handoff-dev/handoff/internal/unixpath"
 )
 
 // controlName is the file of the control socket in a directory that holders share.
@@ -68,12 +68,8 @@ func sweepControl(dir string) {
 		if err != nil || info.Mode()&os.ModeSocket == 0 || time.Since(info.ModTime()) < leftBehind || alive(pid) {
 			continue
 		}
-		conn, err := net.DialTimeout("unix", path, time.Second)
-		if err == nil {
-			conn.Close()
-		}
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			_ = os.Remove(path)
-		}
+		unlock := unixpath.Lock(path)
+		_ = unixpath.RemoveStale("unix", path)
+		unlock()
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/handoff-dev/handoff/handoff"
 	"github.com/handoff-dev/handoff/internal/control"
+	"github.com/handoff-dev/handoff/internal/unixpath"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,22 +75,13 @@ func (h *Holder) reopenControl() {
 
 // listenControl takes the place of a socket that nobody listens on.
 func listenControl(path string) (*net.UnixListener, error) {
+	defer unixpath.Lock(path)()
 	ln, err := control.Listen(context.Background(), path, -1)
 	if !errors.Is(err, unix.EADDRINUSE) {
 		return ln, err
 	}
-	if info, serr := os.Lstat(path); serr != nil || info.Mode()&os.ModeSocket == 0 {
-		return nil, err
-	}
-	conn, derr := net.DialTimeout("unix", path, time.Second)
-	if derr == nil {
-		conn.Close()
-	}
-	if !errors.Is(derr, unix.ECONNREFUSED) {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil {
-		return nil, err
+	if rerr := unixpath.RemoveStale("unix", path); rerr != nil {
+		return nil, fmt.Errorf("%w (%w)", err, rerr)
 	}
 	return control.Listen(context.Background(), path, -1)
 }
@@ -105,10 +97,13 @@ func (h *Holder) closeControl(closed func()) {
 		return
 	}
 	c.feed.Close()
-	c.listener.Close()
+	// While it listens nobody takes it for a stale one: the file is removed first.
+	unlock := unixpath.Lock(c.path)
 	if fileAt(c.path) == c.file {
 		_ = os.Remove(c.path)
 	}
+	unlock()
+	c.listener.Close()
 	if c.marker != nil {
 		c.marker.Close()
 	}
