@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handoff-dev/handoff/internal/testenv"
 )
 
 // clientVariable has the test binary be a client of the socket that it names.
@@ -28,6 +30,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(clientVariable); path != "" {
 		os.Exit(beClient(path))
 	}
+	testenv.Settle()
 	os.Exit(m.Run())
 }
 
@@ -94,11 +97,18 @@ func TestOnlyTheRulesUsersAndGroupAreAnswered(t *testing.T) {
 		}
 		t.Skip("to be another user one has to be root")
 	}
-	self := filepath.Join("/var/tmp", filepath.Base(t.Name()))
+	dir, err := os.MkdirTemp("/var/tmp", "control-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self := filepath.Join(dir, "client")
 	if out, err := exec.Command("cp", os.Args[0], self).CombinedOutput(); err != nil {
 		t.Fatal(err, string(out))
 	}
-	t.Cleanup(func() { os.Remove(self) })
 	const user, group = 4711, 4712
 	for _, test := range []struct {
 		name string

@@ -108,7 +108,7 @@ func TestWebSocketMessagesAreEchoedWholeOrInPiecesAmongPings(t *testing.T) {
 	})
 	for _, peek := range []bool{false, peekSupported} {
 		res := runUntil(t, Config{Target: Target{Addr: addr, Proto: WebSocket}, Workers: 2, Peek: peek},
-			func(c Counters) bool { return c.Requests >= 50 })
+			func(c Counters) bool { return c.Requests >= 50 && c.Connections == 2 })
 		if res.OK != res.Requests || res.Connections != 2 || len(res.PIDs) != 1 || res.PIDs[0].PID != 42 {
 			t.Errorf("%+v by %+v: %v", res.Counters, res.PIDs, res.Errors)
 		}
