@@ -109,6 +109,9 @@ func TestOnlyTheRulesUsersAndGroupAreAnswered(t *testing.T) {
 	if out, err := exec.Command("cp", os.Args[0], self).CombinedOutput(); err != nil {
 		t.Fatal(err, string(out))
 	}
+	if err := os.Chmod(self, 0o755); err != nil { // whatever the mask of who built it
+		t.Fatal(err)
+	}
 	const user, group = 4711, 4712
 	for _, test := range []struct {
 		name string

@@ -52,10 +52,11 @@ func TestTheSocketOutlivesEachRestartByAWatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	here = "'" + strings.ReplaceAll(here, "'", `'\''`) + "'" // for the shell
 	t.Run("entr and go run", func(t *testing.T) {
 		t.Parallel()
 		restarts(t, watchers["entr"], func(t *testing.T, version int) string {
-			return fmt.Sprintf("go run -C '%s' -ldflags '-X main.version=%d' %s", here, version, server)
+			return fmt.Sprintf("go run -C %s -ldflags '-X main.version=%d' %s", here, version, server)
 		})
 	})
 }
