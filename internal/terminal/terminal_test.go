@@ -11,14 +11,14 @@ import (
 func TestWhatATerminalActsOnIsTakenOut(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"plain, with\na line and a\ttab":  "plain, with\na line and a\ttab",
-		"Grüße, 世界 👩\u200d💻 \u200cنمی‌":   "Grüße, 世界 👩\u200d💻 \u200cنمی‌",
-		"a\x1b]0;title\x07b":              "a?]0;title?b",
-		"over\rwritten":                   "over?written",
-		"csi \u009b2J of two bytes":       "csi ?2J of two bytes",
-		"csi \x9b2J of one byte":          "csi \ufffd2J of one byte",
-		"exe\u202etxt.\u2066\u2069\u061c": "exe?txt.???",
-		"\x7f\x00\u2028\ufeff\U000e0001":  "?????",
+		"plain, with\na line and a\ttab":     "plain, with\na line and a\ttab",
+		"Grüße, 世界 👩\u200d💻 \u200cنمی\u200c": "Grüße, 世界 👩\u200d💻 \u200cنمی\u200c",
+		"a\x1b]0;title\x07b":                 "a?]0;title?b",
+		"over\rwritten":                      "over?written",
+		"csi \u009b2J of two bytes":          "csi ?2J of two bytes",
+		"csi \x9b2J of one byte":             "csi \ufffd2J of one byte",
+		"exe\u202etxt.\u2066\u2069\u061c":    "exe?txt.???",
+		"\x7f\x00\u2028\ufeff\U000e0001":     "?????",
 	} {
 		if got := Text(in); got != want {
 			t.Errorf("Text(%q) = %q, want %q", in, got, want)
