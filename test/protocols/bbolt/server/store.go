@@ -28,9 +28,10 @@ type store struct {
 type owner int
 
 const (
-	nobodys owner = iota // it is on its way
-	ours
-	theirs // the successor's
+	awaited  owner = iota // the predecessor's last word has not come
+	ours                  // open
+	released              // closed for a successor, which may still fail
+	theirs                // the successor's
 )
 
 var errTheirs = errors.New("the successor has the database")
@@ -39,31 +40,32 @@ var errTheirs = errors.New("the successor has the database")
 func share(up *handoff.Upgrader, ln net.Listener, file string) (*store, error) {
 	s := &store{file: file}
 	s.known.L = &s.mu
-	if err := up.TakeLast("db", func(*handoff.NamedState) error { return s.open() }); err != nil {
+	if err := up.TakeLast("db", func(*handoff.NamedState) error { return s.open(awaited) }); err != nil {
 		return nil, err
 	}
-	if err := up.ProvideLast("db", 1, func(io.Writer) error { return s.release() }, func() { _ = s.open() }); err != nil {
+	if err := up.ProvideLast("db", 1, func(io.Writer) error { return s.release() }, func() { _ = s.open(released) }); err != nil {
 		return nil, err
 	}
 	go func() {
 		<-up.Draining()
-		s.set(nobodys, theirs)
+		s.set(released, theirs)
 	}()
 	if up.Generation() == 1 {
-		return s, s.open()
+		return s, s.open(awaited)
 	}
 	go func() { // a predecessor that dies leaves no last word
 		<-up.Settled(ln)
-		_ = s.open()
+		_ = s.open(awaited)
 	}()
 	return s, nil
 }
 
-// open waits for the file's lock: a generation that has failed lets go of it at its end.
-func (s *store) open() error {
+// open opens what is so far as from says, and else does nothing. It waits for the
+// file's lock: a generation that has failed lets go of it at its end.
+func (s *store) open(from owner) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.whose != nobodys {
+	if s.whose != from {
 		return nil
 	}
 	db, err := bbolt.Open(s.file, 0o600, &bbolt.Options{Timeout: 10 * time.Second, NoSync: true})
@@ -77,7 +79,7 @@ func (s *store) open() error {
 
 // release closes the database, and has requests wait until it is somebody's.
 func (s *store) release() error {
-	s.set(ours, nobodys)
+	s.set(ours, released)
 	return s.db.Close() // when the transactions in it have ended
 }
 
@@ -101,7 +103,7 @@ func (s *store) close() {
 func (s *store) update(do func(*bbolt.Tx) error) error {
 	for {
 		s.mu.Lock()
-		for s.whose == nobodys {
+		for s.whose == awaited || s.whose == released {
 			s.known.Wait()
 		}
 		whose, db := s.whose, s.db
