@@ -28,6 +28,7 @@ func main() {
 	var opts handoff.Options
 	httpAddr := flag.String("http", "127.0.0.1:8080", "serve HTTP on `address`; empty for none")
 	httpsAddr := flag.String("https", "", "serve HTTPS on `address`, with a certificate made at start")
+	h2c := flag.Bool("h2c", false, "let clients speak HTTP/2 without TLS too, where HTTP is served")
 	unixPath := flag.String("unix", "", "serve HTTP on the unix socket at `path`")
 	udpAddr := flag.String("udp", "", "echo datagrams on `address`")
 	flag.StringVar(&opts.PIDFile, "pid-file", "", "keep the main process's pid in `file`")
@@ -69,7 +70,7 @@ func main() {
 	// depends on.
 	opts.Watchdog = func(context.Context) error { return nil }
 
-	if err := serve(opts, *httpAddr, *httpsAddr, *unixPath, *udpAddr, *delay); err != nil {
+	if err := serve(opts, *httpAddr, *httpsAddr, *unixPath, *udpAddr, *h2c, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "graceful:", err)
 		var address *net.AddrError
 		if errors.Is(err, handoff.ErrBadOption) || errors.As(err, &address) {
@@ -79,7 +80,7 @@ func main() {
 	}
 }
 
-func serve(opts handoff.Options, httpAddr, httpsAddr, unixPath, udpAddr string, delay time.Duration) error {
+func serve(opts handoff.Options, httpAddr, httpsAddr, unixPath, udpAddr string, h2c bool, delay time.Duration) error {
 	up, err := handoff.New(opts)
 	if err != nil {
 		return err
@@ -87,6 +88,12 @@ func serve(opts handoff.Options, httpAddr, httpsAddr, unixPath, udpAddr string, 
 	defer up.Close()
 
 	srv := &http.Server{Handler: handler(up.Generation()), ReadHeaderTimeout: 10 * time.Second}
+	if h2c {
+		srv.Protocols = new(http.Protocols)
+		srv.Protocols.SetHTTP1(true)
+		srv.Protocols.SetHTTP2(true)
+		srv.Protocols.SetUnencryptedHTTP2(true)
+	}
 	var services []handoff.Service
 	if httpAddr != "" {
 		ln, err := up.Listen("http", "tcp", httpAddr)

@@ -22,10 +22,11 @@ func TestTwentyUpgradesLoseNoRequest(t *testing.T) {
 		{"HTTP2", func(s *graceful.Server) load.Target {
 			return load.Target{Addr: s.TLS, TLS: insecure, Proto: load.HTTP2}
 		}},
+		{"H2C", func(s *graceful.Server) load.Target { return load.Target{Addr: s.HTTP, Proto: load.H2C} }},
 		{"Unix", func(s *graceful.Server) load.Target { return load.Target{Network: "unix", Addr: s.Unix} }},
 	} {
 		t.Run(transport.name, func(t *testing.T) {
-			s := graceful.Start(t)
+			s := graceful.Start(t, "-h2c")
 			var cfgs []load.Config
 			for _, shape := range []load.Shape{
 				load.NewConn(),

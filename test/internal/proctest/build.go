@@ -16,7 +16,8 @@ type Program struct {
 	Dir     string // where go build runs; "" is the directory of the test
 	Ldflags string // for -ldflags, such as "-X main.version=2"
 	Tags    string // for -tags
-	Race    bool   // build with the race detector
+	Go      string // the release that builds it, such as "1.25.0"; "" is the one that runs the test
+	Race    bool   // build with the race detector, if HANDOFF_TEST_RACE isn't "off"
 }
 
 // Build returns the path of p's executable. It is built once in a run of the test
@@ -25,7 +26,7 @@ func Build(t testing.TB, p Program) string {
 	t.Helper()
 	return Once(t, p, func(out string) ([]byte, error) {
 		args := []string{"build", "-o", out}
-		if p.Race {
+		if p.Race && os.Getenv("HANDOFF_TEST_RACE") != "off" {
 			args = append(args, "-race")
 		}
 		if p.Ldflags != "" {
@@ -36,6 +37,9 @@ func Build(t testing.TB, p Program) string {
 		}
 		cmd := exec.Command("go", append(args, p.Package)...)
 		cmd.Dir = p.Dir
+		if p.Go != "" {
+			cmd.Env = append(cmd.Environ(), "GOTOOLCHAIN=go"+p.Go)
+		}
 		return cmd.CombinedOutput()
 	})
 }
