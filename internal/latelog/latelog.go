@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-const (
-	// room is how many entries may wait. What finds no room is dropped, and counted.
-	room = 1024
-	// patience is how long the first entry is waited for that is not written at once.
-	// Usually each is written before the call returns, so a crash loses none.
-	patience = 20 * time.Millisecond
-)
+// room is how many entries may wait. What finds no room is dropped, and counted.
+const room = 1024
+
+// Patience is how long the first entry is waited for that is not written at once.
+// Usually each is written before the call returns, so a crash loses none. Tests that
+// hold a process at a line of its log set it before there is a Queue.
+var Patience = 20 * time.Millisecond
 
 // A Queue writes entries in their order, by a goroutine that lives while there are some.
 // Dropped, if not nil, is called with the number of those that found no room, once
@@ -55,7 +55,7 @@ func (q *Queue) Do(write func()) {
 	if stuck {
 		return
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(Patience)
 	defer timer.Stop()
 	select {
 	case <-e.done:

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/handoff-dev/handoff/handoff"
+	"github.com/handoff-dev/handoff/internal/latelog"
 	"github.com/handoff-dev/handoff/test/faults/hold"
 )
 
@@ -74,6 +75,9 @@ func main() {
 	flag.BoolVar(&s.stderr, "log-stderr", false, "log to stderr, not to the file log")
 	flag.IntVar(&s.threads, "threads", 0, "so many threads to have in reserve")
 	flag.Parse()
+	if !s.stderr { // the library's own goroutine waits where a line of the log is held
+		latelog.Patience = time.Hour
+	}
 	note("started", fmt.Sprintf("%s %s %s", pid, version, os.Getenv("NOTIFY_SOCKET")))
 	hold.At("new")
 	if err := run(s); err != nil {
