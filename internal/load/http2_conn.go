@@ -181,6 +181,7 @@ func (c *http2Conn) read() {
 	in := http2.NewFramer(io.Discard, bufio.NewReader(c.link))
 	in.SetMaxReadFrameSize(frameSize)
 	in.SetReuseFrames()
+	in.MaxHeaderListSize = maxHeader
 	in.ReadMetaHeaders = hpack.NewDecoder(4096, nil) // RFC 9113, 6.5.2: the table's size if nobody says another
 	f, err := in.ReadFrame()
 	if _, ok := f.(*http2.SettingsFrame); err == nil && !ok {

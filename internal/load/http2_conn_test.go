@@ -85,8 +85,18 @@ func TestEachWrongHTTP2AnswerIsAFailure(t *testing.T) {
 		server func(net.Conn)
 		want   Kind
 	}{
-		"HTTP/1.1":                {func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); io.Copy(io.Discard, c) }, Mismatch},
-		"no SETTINGS":             {func(c net.Conn) { http2.NewFramer(c, c).WritePing(false, [8]byte{}); io.Copy(io.Discard, c) }, Mismatch},
+		"HTTP/1.1":    {func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); io.Copy(io.Discard, c) }, Mismatch},
+		"no SETTINGS": {func(c net.Conn) { http2.NewFramer(c, c).WritePing(false, [8]byte{}); io.Copy(io.Discard, c) }, Mismatch},
+		"a header without an end": {byFrames(func(f *frames, s uint32, _ []byte) {
+			f.WriteHeaders(http2.HeadersFrameParam{StreamID: s, BlockFragment: okHeader})
+			for field := hpackOf("x-more", strings.Repeat("x", 10_000)); f.WriteContinuation(s, false, field) == nil; {
+			}
+		}), Mismatch},
+		"1xx without an end": {byFrames(func(f *frames, s uint32, _ []byte) {
+			head := http2.HeadersFrameParam{StreamID: s, BlockFragment: hpackOf(":status", "103", "link", "</a>"), EndHeaders: true}
+			for f.Framer.WriteHeaders(head) == nil {
+			}
+		}), Mismatch},
 		"no status":               {byFrames(func(f *frames, s uint32, _ []byte) { f.head(s, true, "a", "b") }), Mismatch},
 		"a body without a header": {byFrames(func(f *frames, s uint32, b []byte) { f.WriteData(s, true, b) }), Mismatch},
 		"a push": {byFrames(func(f *frames, s uint32, _ []byte) {

@@ -32,6 +32,7 @@ type http2Stream struct {
 	keep   int   // the bytes of a body that are kept; negative: it isn't looked at
 
 	res   *http.Response // nil: nothing came
+	head  int            // the size of all headers, of trailers and of 1xx too
 	body  *bytes.Buffer
 	got   int64 // the body's length
 	whole bool  // the server has ended its side
@@ -63,6 +64,12 @@ func (s *http2Stream) end(err error) {
 
 // header takes the fields of an answer, or of its trailer.
 func (s *http2Stream) header(f *http2.MetaHeadersFrame) error {
+	for _, field := range f.Fields {
+		s.head += int(field.Size())
+	}
+	if f.Truncated || s.head > maxHeader {
+		return errHeader
+	}
 	if s.res != nil {
 		if !f.StreamEnded() {
 			return errors.New("a second header came within an answer")
@@ -74,8 +81,6 @@ func (s *http2Stream) header(f *http2.MetaHeadersFrame) error {
 	switch {
 	case err != nil || code < 100 || code > 999:
 		return fmt.Errorf("the answer's status is %q", f.PseudoValue("status"))
-	case f.Truncated:
-		return errors.New("the answer's header is too long")
 	case code < 200:
 		return nil // the answer is yet to come
 	}
