@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -104,14 +105,17 @@ func hello() *http.Server {
 
 // It does not run in parallel, for what others allocate would be counted.
 func TestARequestOnAConnectionThatCanMoveAllocatesNoMoreThanOnAnyOther(t *testing.T) {
-	allocs := make(map[string]float64)
+	clients, allocs := make(map[string]*repeater), make(map[string]float64)
 	for _, way := range routes {
-		r := newRepeater(t, way.serve(t, hello()))
-		least := testing.AllocsPerRun(500, func() { r.request(t) })
-		for range 4 { // whatever else runs can only add to it
-			least = min(least, testing.AllocsPerRun(500, func() { r.request(t) }))
+		clients[way.name], allocs[way.name] = newRepeater(t, way.serve(t, hello())), math.Inf(1)
+	}
+	for i := range 50 { // whatever else runs can only add to it
+		for name, r := range clients {
+			allocs[name] = min(allocs[name], testing.AllocsPerRun(500, func() { r.request(t) }))
 		}
-		allocs[way.name] = least
+		if i >= 4 && allocs["wrapped"] <= allocs["bare"] {
+			break
+		}
 	}
 	t.Logf("allocations a request: %v", allocs)
 	if allocs["wrapped"] > allocs["bare"] {
