@@ -47,7 +47,7 @@ func (p *Pause) Wait(err error, done <-chan struct{}) bool {
 // syscall doesn't call temporary: see "Error handling" on its page.
 var passing = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EPROTO,
 	syscall.ECONNABORTED, syscall.ECONNRESET,
-	syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH}
+	syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH}
 
 // Passes tells whether another call of Accept may succeed after err. The end of the
 // listener does not pass.
