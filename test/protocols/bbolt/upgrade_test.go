@@ -31,6 +31,9 @@ func TestADatabaseThatOneProcessMayHaveGoesFromGenerationToGeneration(t *testing
 		t.Fatal(err)
 	}
 	const upgrades = 10
+	if _, err := group.AwaitFirstAnswer(proctest.Context(t), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
 	for range upgrades {
 		sent := time.Now()
 		group.Mark(sent, "upgrade")
