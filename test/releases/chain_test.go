@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/handoff-dev/handoff/internal/needed"
 	"github.com/handoff-dev/handoff/internal/load"
+	"github.com/handoff-dev/handoff/internal/needed"
 	"github.com/handoff-dev/handoff/test/internal/graceful"
 	"github.com/handoff-dev/handoff/test/internal/proctest"
 )
