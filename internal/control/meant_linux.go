@@ -15,10 +15,11 @@ import (
 // meant.
 var ErrOther = errors.New("it is another service's control socket")
 
-// CheckPeer returns nil if who listens at the other end of c is process pid, or of user uid,
-// which is the process's: see [UserOf]. What a process says about itself leads nobody to another user's service. It goes by
-// what the kernel knows, SO_PEERCRED (unix(7)) and the effective user in
-// proc_pid_status(5).
+// CheckPeer returns nil if who listens at the other end of c is process pid, or another
+// of its user uid (see [UserOf]) that may be of its service: in the same pid namespace and
+// control group. What a process says about itself leads nobody to the service of another
+// user, or from a container to the machine's. It goes by what the kernel knows: SO_PEERCRED
+// (unix(7)), the effective user in proc_pid_status(5), and the groups.
 func CheckPeer(c *net.UnixConn, pid, uid int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -34,6 +35,9 @@ func CheckPeer(c *net.UnixConn, pid, uid int) error {
 	}
 	if uid != int(cred.Uid) {
 		return fmt.Errorf("process %d of user %d names a control socket on which process %d of user %d listens: %w", pid, uid, cred.Pid, cred.Uid, ErrOther)
+	}
+	if strangers(pid, int(cred.Pid)) {
+		return fmt.Errorf("process %d names a control socket on which process %d of another container or control group listens: %w", pid, cred.Pid, ErrOther)
 	}
 	return nil
 }
