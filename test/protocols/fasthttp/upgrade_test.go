@@ -66,6 +66,13 @@ func TestTwentyUpgradesFailNoRequestAndEndNoConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			want := uint64(each * len(kept))
+			proctest.Until(t, "all clients have connected", func() error { // one that thinks does so late
+				if c := k.Snapshot().Connections; c < want {
+					return fmt.Errorf("%d of %d", c, want)
+				}
+				return nil
+			})
 			for range 20 {
 				sent := time.Now()
 				k.Mark(sent, "upgrade")
@@ -81,7 +88,7 @@ func TestTwentyUpgradesFailNoRequestAndEndNoConnection(t *testing.T) {
 			s.Stop()
 			graceful.NoLoss(t, keptResult)
 			graceful.NoLoss(t, freshResult)
-			if c, want := keptResult.Connections, uint64(each*len(kept)); c != want || keptResult.Reconnects > 0 {
+			if c := keptResult.Connections; c != want || keptResult.Reconnects > 0 {
 				t.Errorf("%d connections were opened for %d clients, %d were ended by the server", c, want, keptResult.Reconnects)
 			}
 			if len(keptResult.PIDs) != 21 {
