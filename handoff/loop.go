@@ -191,12 +191,12 @@ func (u *Upgrader) awaitReady(d time.Duration) {
 	})
 }
 
-// startProbation ends when its time is over and the health check, if there is
-// one, has found the successor well.
+// startProbation ends when its time is over, this generation accepts no more for sure,
+// and the health check, if there is one, has found the successor well.
 func (u *Upgrader) startProbation() {
 	s := u.successor
 	u.log.Info("successor is ready", "successor", s.pid)
-	waits := 1
+	waits := 2
 	over := func() {
 		if waits--; waits == 0 {
 			u.concludeProbation(s)
@@ -206,7 +206,24 @@ func (u *Upgrader) startProbation() {
 		waits++
 		go u.checkHealth(s, over)
 	}
+	go u.checkQuiet(s, over)
 	u.startClock(u.opts.Probation, over)
+}
+
+// quietWait is how long an accept that was under way when the listeners were paused may
+// take to end: it ends at once, but for a machine that has something else to do.
+const quietWait = 5 * time.Second
+
+// checkQuiet has the commit wait until nobody who connects after it is accepted here.
+func (u *Upgrader) checkQuiet(s *successor, quiet func()) {
+	ctx, cancel := context.WithTimeout(context.Background(), quietWait)
+	defer cancel()
+	u.awaitQuiet(ctx)
+	u.post(occurrence{run: func() {
+		if s == u.successor && u.machine.phase == phaseProbation {
+			quiet()
+		}
+	}})
 }
 
 func (u *Upgrader) checkHealth(s *successor, well func()) {
